@@ -1,0 +1,176 @@
+"""From a JSON file and `key=value` words to a validated Config, or to one line that says what is wrong."""
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from configs.schema import MODELS, Config, Section
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run; the message is one line for the person who wrote it."""
+
+
+def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
+    """Read, extend, override and validate. Raises ConfigError."""
+    path = Path(path)
+    values = read_json(path)
+    for word in overrides:
+        apply_override(values, word)
+    return validate(values, str(path))
+
+
+def read_json(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The object in a JSON file, laid over the one that its "extends" names, if any."""
+    if path.resolve() in seen:
+        raise ConfigError(f'{path}: "extends" leads back to itself')
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file{nearest_config(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    try:
+        values = json.loads(text, object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"{path}: not valid JSON: {error.msg} at {where}" if text.strip() else f"{path}: the file is empty; it must hold a JSON object") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold a JSON object {{...}}, not {kind(values)}")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: extends: got {show(base)}; allowed: the path of another config, as text")
+    return merge(read_json(path.parent / base, (*seen, path.resolve())), values)
+
+
+def apply_override(values: dict[str, Any], word: str) -> None:
+    """Set one `key=value` or `section.key=value` in `values`; the value is JSON where it can be, else text."""
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"{word!r} is no override; write key=value, such as training.batch_size=32")
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{word!r}: {section} holds no keys of its own")
+    try:
+        values[last] = json.loads(text)
+    except json.JSONDecodeError:
+        values[last] = text
+
+
+def validate(values: dict[str, Any], source: str) -> Config:
+    """The Config that `values` describe; ConfigError names the first fault and lists where others are."""
+    model = values.get("model")
+    if "model" not in values:
+        raise ConfigError(f"{source}: model is missing; allowed: {', '.join(MODELS)}")
+    if not isinstance(model, str) or model not in MODELS:
+        raise ConfigError(f"{source}: model: got {show(model)}; allowed: {', '.join(MODELS)}{near(str(model), MODELS)}")
+    try:
+        return MODELS[model].model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        first, others = faults[0], dict.fromkeys(key_of(fault) for fault in faults)
+        others.pop(key_of(first))
+        more = f" (also wrong: {', '.join(others)})" if others else ""
+        raise ConfigError(f"{source}: {explain(first, MODELS[model], faults)}{more}") from None
+
+
+def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, Any]]) -> str:
+    """One fault of pydantic's in our words: the key, what was given, what is allowed."""
+    key, given = key_of(fault), show(fault["input"])
+    if fault["type"] == "extra_forbidden":
+        known = [name for name in section_of(model, fault["loc"]).model_fields if name not in ("schema_", "versions")]
+        section = ".".join(map(str, fault["loc"][:-1]))
+        close = near(str(fault["loc"][-1]), known, section) or f"; known keys {f'in {section}' if section else 'here'}: {', '.join(known)}"
+        return f"{key} is no key of this config{close}"
+    if fault["type"] == "missing":
+        return f"{key} is missing"
+    same_key = [other for other in faults if key_of(other) == key]
+    return f"{key}: got {given}; allowed: {' or '.join(dict.fromkeys(map(allowed, same_key)))}"
+
+
+def allowed(fault: dict[str, Any]) -> str:
+    """What a fault's key would have taken, in words."""
+    rule, limits = fault["type"], fault.get("ctx", {})
+    match rule:
+        case "literal_error":
+            return str(limits["expected"]).replace("'", '"')
+        case "int_type" | "int_from_float":
+            return "a whole number"
+        case "float_type" | "finite_number":
+            return "a finite number"
+        case "bool_type":
+            return "true, false, 1 or 0"
+        case "string_type":
+            return "text"
+        case "list_type":
+            return "a list"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "an object {...}"
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            sign = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+            return " and ".join(f"{sign[name]} {limit:g}" for name, limit in limits.items() if name in sign)
+        case "string_pattern_mismatch":
+            return 'auto, cpu, cuda or cuda:N' if "cuda" in limits["pattern"] else limits["pattern"]
+        case "value_error":
+            return str(limits["error"])
+    return fault["msg"]
+
+
+def key_of(fault: dict[str, Any]) -> str:
+    """The dotted key of a fault, without the names that pydantic gives to the branches of a union."""
+    parts = [str(part) for part in fault["loc"]]
+    return ".".join(p for p in parts if p.isidentifier() or p.isdigit() or p == "$schema") or parts[0]
+
+
+def section_of(model: type[Section], loc: tuple[Any, ...]) -> type[Section]:
+    """The schema class that holds the last part of `loc`."""
+    for part in loc[:-1]:
+        model = model.model_fields[part].annotation
+    return model
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid over `base`, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def near(word: str, known: Any, section: str = "") -> str:
+    """'; did you mean ...?' with the nearest known word, or nothing."""
+    lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), lower, n=1)
+    return f"; did you mean {section + '.' if section else ''}{lower[close[0]]}?" if close else ""
+
+
+def nearest_config(path: Path) -> str:
+    return near(path.name, [p.name for p in sorted(path.parent.glob("*.json"))], "") if path.parent.is_dir() else ""
+
+
+def show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def kind(value: Any) -> str:
+    names = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    return names[type(value)]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in [k for k, _ in pairs[:i]])
+        raise ConfigError(f"the key {twice!r} stands there twice")
+    return values

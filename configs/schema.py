@@ -1,0 +1,186 @@
+"""What a config may hold: every key with its type, default and meaning. `configs/schema.json` is made from this file:
+
+    python -m configs.schema > configs/schema.json
+"""
+
+import json
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
+
+
+def _whole(value: Any) -> Any:
+    """Let a whole number be written 1e6; leave everything else to the strict check that follows."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _flag(value: Any) -> Any:
+    """Let 0 and 1 stand for false and true, as the sample configs write them."""
+    return bool(value) if isinstance(value, int) and value in (0, 1) else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
+Count = Annotated[Whole, Field(ge=1)]
+Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool | Literal[0, 1])]
+Iteration = Annotated[Whole, Field(ge=0)] | Literal["latest"]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Strict: no unknown keys, no guessed types, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Training(Section):
+    """What every model's training takes."""
+
+    max_iters: Count = 50_000
+    """Train until this iteration."""
+    resume_iters: Iteration = 0
+    """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
+    restored_model_path: str = ""
+    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    batch_size: Count = 16
+    """Images (pairs, for paired data) per iteration, over all processes together."""
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """Learning rate of Adam."""
+    weight_decay: Weight = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
+    """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to zero over the second half."""
+    milestones: list[Annotated[Whole, Field(ge=0)]] = []
+    """Iterations at which the learning rate is multiplied by scheduler_gamma."""
+    scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
+    print_freq: Count = 100
+    """Iterations between two lines of losses (console, TensorBoard, metrics.jsonl)."""
+    sample_freq: Count = 2000
+    """Iterations between two sample grids."""
+    model_save_freq: Count = 5000
+    """Iterations between two checkpoints."""
+    keep_checkpoints: Annotated[Whole, Field(ge=0)] = 0
+    """Keep only this many newest checkpoints; 0 keeps all."""
+
+
+class Test(Section):
+    """Test mode: which checkpoint, and how."""
+
+    test_iters: Iteration = "latest"
+    """Which checkpoint of test_path."""
+    batch_size: Count = 64
+    test_path: str = ""
+    """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    after_training: Flag = True
+    """When training ends, test the last checkpoint."""
+
+
+class Network(Section):
+    """What every model's networks take; each model adds its own."""
+
+
+class Config(Section):
+    """One experiment. Every model has a class of its own below; `model` picks it."""
+
+    schema_: str | None = Field(None, alias="$schema", exclude=True)
+    id: Annotated[str, Field(min_length=1, max_length=100)]
+    """The experiment's name; part of its run folder's name."""
+    model: str
+    dataset: Literal["MNIST-CDCB", "Digits-CDCB"]
+    path_to_data: str = ""
+    """The data set's folder. Empty: data/<dataset>."""
+    train: Annotated[Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))] = 1
+    """1 trains (then tests), 0 tests."""
+    resolution: Annotated[Whole, Field(ge=32, le=1024)] = 256
+    """Height and width of the images, in pixels."""
+    run_dir: str | None = None
+    """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
+    output_dir: str = "runs"
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """auto takes the GPU where there is one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the networks; losses are always float32. auto: bf16 on GPUs that have it, else fp32."""
+    compile: Flag = False
+    """Compile the networks with torch.compile: slow to start, then faster."""
+    workers: Annotated[Whole, Field(ge=0, le=64)] = 1
+    """Threads that read ahead; 0 reads in the training loop."""
+    threads: Annotated[Whole, Field(ge=0)] = 0
+    """CPU threads for the networks; 0 leaves it to PyTorch."""
+    versions: dict[str, str] | None = None
+    """Written into a run's config.json; ignored when read."""
+
+    @field_validator("id")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if any(c in value for c in '/\\:*?"<>|\0\n') or value.startswith("."):
+            raise ValueError("letters, digits, '.', '_', '-' and spaces, since it names a folder")
+        return value
+
+    @property
+    def data_folder(self) -> str:
+        return self.path_to_data or f"data/{self.dataset}"
+
+
+class IIAETraining(Training):
+    """IIAE's loss (arXiv 2012.04251, eq. 7): the weights of its terms and the annealing of its KLs."""
+
+    rec_weight: Weight = 1020.0
+    """Of the mean absolute error of both reconstructions."""
+    X_kld_weight: Weight = 1.02
+    """Of KL[q(z^x|x) || N(0,I)] and its y twin, annealed."""
+    S_kld_weight: Weight = 0.02
+    """Of KL[q(z^s|x,y) || N(0,I)], annealed."""
+    inter_kld_weight: Weight = 1.0
+    """Of KL[q(z^s|x,y) || r(z^s|x)] and of its y twin."""
+    kld_scale: Literal["dataset", "none"] = "dataset"
+    """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the paper."""
+    anneal_iters: Annotated[float, Field(gt=0)] = 25_000.0
+    """T in the annealing 1 - exp(-iteration / T)."""
+
+
+class IIAENetwork(Network):
+    """Widths and latent sizes; the defaults are the reference's."""
+
+    base_width: Count = 32
+    """Channels of the first convolution; they double up to 8 times this."""
+    stages: Annotated[Whole, Field(ge=1, le=9)] | None = None
+    """Halvings in each encoder; null: 4, at 32 x 32 3."""
+    exclusive_dim: Count = 8
+    shared_dim: Count = 128
+    shared_trunk: Flag = True
+    """One feature extractor for both domains; false: one each."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """In the first two stages of the decoders."""
+
+
+class IIAEConfig(Config):
+    model: Literal["IIAE"]
+    training: IIAETraining = Field(default_factory=IIAETraining)
+    test: Test = Field(default_factory=Test)
+    network: IIAENetwork = Field(default_factory=IIAENetwork)
+
+    @field_validator("resolution")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("a power of two from 32 up (32, 64, 128, 256, 512)")
+        return value
+
+
+MODELS: dict[str, type[Config]] = {"IIAE": IIAEConfig}
+DATASETS: tuple[str, ...] = get_args(Config.model_fields["dataset"].annotation)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema that editors complete and check configs by."""
+    first, *others = MODELS.values()
+    kinds: Any = first
+    for kind in others:
+        kinds |= kind
+    schema = TypeAdapter(kinds).json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,49 @@
+"""What every data set offers to a Solver: how many images there are, a raw batch by index, and the images made of it.
+
+A raw batch is what is stored (small, uint8, on the CPU); `render` turns it into images on whichever device trains. So
+reading is one fancy index per array, and resizing, colouring and augmentation run where the networks run.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """`images[d]` are of domain d, float [B, 3, R, R] in [-1, 1]. In a paired set images[0][i] and images[1][i] are
+    partners. `labels[d]` holds what is known of them, each an int64 tensor [B]."""
+
+    images: tuple[Tensor, ...]
+    labels: tuple[dict[str, Tensor], ...]
+
+
+class Dataset:
+    """One split of one data set at one resolution.
+
+    `streams` has one length for a paired set (an index names a pair) and one per domain for an unpaired one.
+    `partner_label` names the label by which two images are partners; None where only the same index is.
+    """
+
+    domains: tuple[str, ...]
+    paired: bool = True
+    partner_label: str | None = None
+    streams: tuple[int, ...]
+    resolution: int
+
+    def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
+        """The stored items at these indices, one index array per stream, as CPU tensors."""
+        raise NotImplementedError
+
+    def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
+        """Images on the device that `raw` is on. With `training`, augmented by the global generator where the set has
+        an augmentation."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return max(self.streams)
+
+    def at(self, *indices: np.ndarray, device: torch.device | str = "cpu") -> Batch:
+        """`read`, moved to `device`, and `render`ed without augmentation."""
+        return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})

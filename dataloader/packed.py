@@ -1,0 +1,93 @@
+"""The packed format: a folder per split that holds uint8 arrays as .npy, read by memory map, and a meta.json.
+
+    <data set>/train/meta.json  digits.npy or images.npy, colours.npy, labels.npy ...
+    <data set>/test/...
+
+`new_folder` writes it: the folder appears complete, under its own name, or not at all.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+
+
+class DataError(ValueError):
+    """A data set that is missing or broken; the message is one line that says what to do."""
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `target`; on success everything in it is synced and it becomes `target`, in place
+    of a folder that stood there. On any failure it is removed and `target` stays as it was."""
+    target = Path(os.path.abspath(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        for path in sorted(work.rglob("*")):
+            sync(path)
+        sync(work)
+        old = work.with_suffix(".old")
+        if target.exists():
+            target.rename(old)
+        work.rename(target)
+        sync(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Flush a file's or folder's contents to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_split(folder: Path, arrays: dict[str, np.ndarray], **meta: Any) -> None:
+    """Write one split: each array as NAME.npy, then meta.json with their shapes and `meta`."""
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    write_meta(folder, {name: list(array.shape) for name, array in arrays.items()}, **meta)
+
+
+def write_meta(folder: Path, shapes: dict[str, list[int]], **meta: Any) -> None:
+    """Write the meta.json that makes `folder` a split: format, number of items, shapes and what else is given."""
+    count = next(iter(shapes.values()))[0]
+    text = json.dumps({"format": FORMAT, "count": count, "arrays": shapes, **meta}, indent=2)
+    (folder / "meta.json").write_text(text + "\n")
+
+
+def read_split(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The meta and the memory-mapped arrays of one split, checked against each other. Raises DataError."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        if meta["format"] != FORMAT:
+            raise DataError(f"{folder} is of format {meta['format']}, this program reads {FORMAT}; preprocess it again")
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in meta["arrays"]}
+        wrong = [name for name, array in arrays.items() if list(array.shape) != meta["arrays"][name]]
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise DataError(f"{folder} is damaged ({error}); preprocess it again") from None
+    except ValueError as error:
+        raise error if isinstance(error, DataError) else DataError(f"{folder} is damaged ({error}); preprocess it again") from None
+    if wrong:
+        raise DataError(f"{folder}: {wrong[0]}.npy has another shape than meta.json says; preprocess it again")
+    return meta, arrays
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether `folder` holds at least one finished split."""
+    return any((folder / split / "meta.json").is_file() for split in ("train", "test", "val"))

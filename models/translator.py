@@ -1,0 +1,46 @@
+"""The interface that every model answers to: four verbs that grids, metrics and pages are built from."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Translator(nn.Module):
+    """An image-to-image translator between named domains, split into what is shared and what is exclusive.
+
+    Images are float [B, 3, R, R] in [-1, 1]. `domain` is an index into `domains`. Contents and styles are tensors whose
+    first dimension is the batch; their other dimensions belong to the model.
+
+    A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`. Everything
+    that would need the verb is then left out with that reason; nothing is made up in its place.
+    """
+
+    domains: tuple[str, ...] = ()
+    has_content: bool = True
+    has_style: bool = True
+    has_style_prior: bool = True
+    missing: dict[str, str] = {}
+
+    def encode_content(self, image: Tensor, domain: int) -> Tensor:
+        """What the domains share, seen from one image of `domain` alone. [B, 3, R, R] -> content [B, ...]."""
+        raise NotImplementedError
+
+    def encode_style(self, image: Tensor, domain: int) -> Tensor:
+        """What `domain` adds to the content, seen from one of its images. [B, 3, R, R] -> style [B, ...]."""
+        raise NotImplementedError
+
+    def sample_style(self, count: int, domain: int, generator: torch.Generator | None = None) -> Tensor:
+        """`count` styles of `domain` drawn from the prior, on the model's device. The draw is made on the CPU, so that
+        one seed gives the same styles on every device."""
+        raise NotImplementedError
+
+    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+        """The image of `domain` that has this content and this style. -> [B, 3, R, R] in [-1, 1]."""
+        raise NotImplementedError
+
+    def translate(self, image: Tensor, source: int, target: int, style: Tensor) -> Tensor:
+        """The content of `image` (of domain `source`) shown in domain `target` with `style`."""
+        return self.decode(self.encode_content(image, source), style, target)
+
+    def reconstruct(self, image: Tensor, domain: int) -> Tensor:
+        """`image` encoded into content and style and decoded again, each code seen from this image alone."""
+        return self.decode(self.encode_content(image, domain), self.encode_style(image, domain), domain)

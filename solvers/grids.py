@@ -1,0 +1,110 @@
+"""Pictures for people: labelled grids of images, made by any Translator through its four verbs."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from dataloader import Batch
+from models.translator import Translator
+
+GAP, BACKGROUND, INK = 4, (255, 255, 255), (40, 40, 40)
+SMALLEST = 64  # smaller images are enlarged to at least this side, pixel by pixel
+
+
+def draw_grid(rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str], side_label: str = "") -> np.ndarray:
+    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles -> uint8 [H, W, 3]."""
+    size = next(cell.shape[-1] for row in rows for cell in row if cell is not None)
+    cell_side = size * max(1, -(-SMALLEST // size))
+    font = ImageFont.load_default(size=max(11, min(16, cell_side // 6)))
+    titles = [wrap(title, font, cell_side) for title in columns]
+    line = font.getbbox("Ag")[3] + 2
+    top = line * max(len(lines) for lines in titles) + 2 * GAP + (line if side_label else 0)
+    step = cell_side + GAP
+    canvas = Image.new("RGB", (GAP + step * len(columns), top + step * len(rows)), BACKGROUND)
+    pen = ImageDraw.Draw(canvas)
+    if side_label:
+        pen.text((GAP, GAP // 2), side_label, fill=INK, font=font)
+    for column, lines in enumerate(titles):
+        for number, text in enumerate(reversed(lines)):
+            centre = GAP + column * step + cell_side / 2
+            pen.text((centre, top - GAP - number * line), text, fill=INK, font=font, anchor="ms")
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            if cell is not None:
+                picture = Image.fromarray(to_uint8(cell)).resize((cell_side, cell_side), Image.Resampling.NEAREST)
+                canvas.paste(picture, (GAP + x * step, top + y * step))
+    return np.asarray(canvas)
+
+
+def wrap(title: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """The title in as many lines as it needs to stay as narrow as its column, broken between words."""
+    lines: list[str] = []
+    for word in title.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines or [""]
+
+
+def to_uint8(image: Tensor) -> np.ndarray:
+    """[3, H, W] in [-1, 1] -> uint8 [H, W, 3]."""
+    return ((image.float().clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, 2).cpu().numpy()
+
+
+def save_png(picture: np.ndarray, path: Path) -> None:
+    """Write a picture whole or not at all."""
+    part = path.with_suffix(".part")
+    Image.fromarray(picture).save(part, format="PNG", optimize=True)
+    os.replace(part, path)
+
+
+def directions(model: Translator) -> list[tuple[int, int]]:
+    """Every ordered pair of different domains."""
+    count = len(model.domains)
+    return [(a, b) for a in range(count) for b in range(count) if a != b]
+
+
+@torch.no_grad()
+def translation_grid(
+    model: Translator, batch: Batch, source: int, target: int, seed: int, randoms: int, paired: bool
+) -> np.ndarray:
+    """One row per image of `source`: it, its reconstruction, its translation with the style of the image of `target` in
+    its row, with `randoms` styles drawn from the prior (the same down a column), and that image of `target`."""
+    images, references = batch.images[source], batch.images[target]
+    count = min(len(images), len(references))
+    images, references = images[:count], references[:count]
+    here, there = model.domains[source], model.domains[target]
+    columns: dict[str, Tensor] = {f"{here} (input)": images}
+    content = model.encode_content(images, source)
+    if model.has_style:
+        columns["reconstruction"] = model.decode(content, model.encode_style(images, source), source)
+        whose = f"{there}'s own style" if paired else "reference's style"
+        columns[f"with {whose}"] = model.decode(content, model.encode_style(references, target), target)
+    if model.has_style_prior:
+        styles = model.sample_style(randoms, target, torch.Generator().manual_seed(seed))
+        for number, style in enumerate(styles, 1):
+            columns[f"random style {number}"] = model.decode(content, style.expand(count, *style.shape), target)
+    columns[f"{there} (truth)" if paired else f"{there} (reference)"] = references
+    rows = list(zip(*columns.values()))
+    return draw_grid(rows, list(columns), f"{here} to {there}")
+
+
+@torch.no_grad()
+def transfer_grid(model: Translator, batch: Batch, source: int, target: int, side: int = 8) -> np.ndarray:
+    """A matrix: the content of each row's image of `source` with the style of each column's image of `target`."""
+    contents, styles = batch.images[source][:side], batch.images[target][-side:]
+    here, there = model.domains[source], model.domains[target]
+    style_codes = model.encode_style(styles, target)
+    rows: list[list[Tensor | None]] = [[None, *styles]]
+    for image in contents:
+        content = model.encode_content(image[None], source)
+        made = model.decode(content.expand(len(styles), *content.shape[1:]), style_codes, target)
+        rows.append([image, *made])
+    titles = [f"{here}: content", *(f"{there}: style" for _ in styles)]
+    return draw_grid(rows, titles, f"content of {here}, style of {there}")

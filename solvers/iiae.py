@@ -1,0 +1,88 @@
+"""IIAE's loss and training step (arXiv 2012.04251, eq. 7), and the reading of the PyTorch reference's checkpoints."""
+
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from configs.schema import IIAETraining
+from dataloader import Batch
+from models.blocks import Gaussian
+from models.iiae import IIAE, IIAEOutput
+from solvers.checkpoint import CheckpointError
+from solvers.schedules import kl_annealing
+from solvers.solver import Solver
+
+# The networks that each optimiser of the reference steps, in the order of its parameters.
+OPTIMIZED = {
+    "exc_enc": ("zx_encoder", "zy_encoder"),
+    "shr_enc": ("FE", "FE_y", "zs_encoder", "zx_s_encoder", "zy_s_encoder"),
+    "dec": ("x_decoder", "y_decoder"),
+}
+
+
+class IIAESolver(Solver):
+    def build(self) -> None:
+        net = self.config.network
+        self.model = self.networks["iiae"] = self.place(IIAE(self.config.resolution, **net.model_dump()))
+        for name, parts in OPTIMIZED.items():
+            modules = (getattr(self.model, part) for part in parts)
+            self.optimizers[name] = self.adam(chain.from_iterable(m.parameters() for m in modules if m is not None))
+        pairs = len(self.train_set) if self.train_set is not None else 1
+        self.kl_scale = self.training.batch_size / pairs if self.training.kld_scale == "dataset" else 1.0
+
+    def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        x, y = batch.images
+        with self.autocast():
+            output = self.model(x, y)
+        losses = iiae_losses(output, x, y)
+        total = total_loss(losses, self.training, self.kl_scale, iteration)
+        self.update(total, *self.optimizers)
+        return {"total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
+
+    def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The PyTorch reference's checkpoint: one dict of networks by name and three Adams."""
+        networks = {part: state[part] for parts in OPTIMIZED.values() for part in parts if part in state}
+        if not networks:
+            return super().import_checkpoint(state)
+        try:
+            optimizers = {name: state[f"optimizer_{name}"] for name in OPTIMIZED}
+        except KeyError as missing:
+            raise CheckpointError(f"it looks like the IIAE reference's and has no {missing}") from None
+        weights = {f"{part}.{key}": value for part, tensors in networks.items() for key, value in tensors.items()}
+        return {"iters": state["iters"], "networks": {"iiae": weights}, "optimizers": optimizers}
+
+
+def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The unweighted terms: L1 as the mean over pixels and images, KLs as nats per image, averaged over the batch."""
+    return {
+        "rec_x": (output.x_reconstruction - x).abs().mean(),
+        "rec_y": (output.y_reconstruction - y).abs().mean(),
+        "kl_zx": kl_to_standard(output.zx),
+        "kl_zy": kl_to_standard(output.zy),
+        "kl_zs": kl_to_standard(output.zs),
+        "kl_inter_x": kl_between(output.zs, output.zs_from_x),
+        "kl_inter_y": kl_between(output.zs, output.zs_from_y),
+    }
+
+
+def total_loss(losses: dict[str, Tensor], weights: IIAETraining, kl_scale: float, iteration: int) -> Tensor:
+    """The weighted sum that training minimises (METHODS of IIAE; the KLs to the prior are annealed)."""
+    anneal = kl_annealing(iteration, weights.anneal_iters)
+    exclusive = weights.X_kld_weight * (losses["kl_zx"] + losses["kl_zy"])
+    shared = weights.S_kld_weight * losses["kl_zs"]
+    inter = weights.inter_kld_weight * (losses["kl_inter_x"] + losses["kl_inter_y"])
+    reconstruction = weights.rec_weight * (losses["rec_x"] + losses["rec_y"])
+    return reconstruction + kl_scale * (anneal * (exclusive + shared) + inter)
+
+
+def kl_to_standard(q: Gaussian) -> Tensor:
+    """KL[q || N(0, I)] in nats, summed over dimensions, averaged over the batch."""
+    return 0.5 * (q.mean.square() + q.logvar.exp() - 1 - q.logvar).sum(dim=1).mean()
+
+
+def kl_between(q: Gaussian, p: Gaussian) -> Tensor:
+    """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch."""
+    distance = (q.mean - p.mean).square() * torch.exp(-p.logvar)
+    return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()

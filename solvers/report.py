@@ -1,0 +1,71 @@
+"""The pages of a run: index.html with loss curves, samples by iteration and results; opens in a browser with no server."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from configs.schema import Config
+from solvers.run_folder import RunFolder, write_whole
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+NOT_LOSSES = ("iteration", "lr", "iterations_per_second")
+WIDTH, HEIGHT = 260, 110
+MOST_POINTS = 400
+
+
+def write_pages(run: RunFolder, config: Config) -> None:
+    """Write index.html in the run's folder, and results/index.html where there are results."""
+    metrics_file = run.results / "metrics.json"
+    metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
+    samples = [
+        (int(folder.name), sorted(folder.glob("*.png")))
+        for folder in sorted(run.samples.iterdir(), reverse=True)
+        if folder.name.isdigit()
+    ]
+    grids = sorted(run.results.glob("*.png"))
+    page = TEMPLATES.get_template("report.html.jinja")
+    rows = run.read_metrics()
+    common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
+    write_whole(
+        run.root / "index.html",
+        page.render(curves=curves(rows), samples=relative(samples, run.root), grids=names(grids, run.root), **common),
+    )
+    if metrics:
+        write_whole(
+            run.results / "index.html", page.render(curves=[], samples=[], grids=names(grids, run.results), **common)
+        )
+
+
+def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One small chart per loss: SVG points, last value and range; thinned to at most MOST_POINTS points."""
+    if len(rows) < 2:
+        return []
+    thin = rows[:: -(-len(rows) // MOST_POINTS)]
+    thin += [rows[-1]] if thin[-1] is not rows[-1] else []
+    charts = []
+    for name in (key for key in rows[-1] if key not in NOT_LOSSES):
+        points = [(row["iteration"], row[name]) for row in thin if name in row]
+        values = sorted(value for _, value in points)
+        low, high = values[0], values[min(len(values) - 1, int(len(values) * 0.98))]  # a wild start hides nothing
+        span, first, last = (high - low) or 1.0, points[0][0], points[-1][0]
+        path = " ".join(
+            f"{(x - first) / max(1, last - first) * WIDTH:.1f},{HEIGHT - (min(y, high) - low) / span * HEIGHT:.1f}"
+            for x, y in points
+        )
+        charts.append(
+            {"name": name, "path": path, "low": low, "high": high, "now": points[-1][1], "first": first, "last": last}
+        )
+    return charts
+
+
+def relative(samples: list[tuple[int, list[Path]]], root: Path) -> list[tuple[int, list[tuple[str, str]]]]:
+    return [(iteration, names(pictures, root)) for iteration, pictures in samples]
+
+
+def names(pictures: list[Path], root: Path) -> list[tuple[str, str]]:
+    """(link from `root`, words) of each picture."""
+    return [(path.relative_to(root).as_posix(), path.stem.replace("_", " ")) for path in pictures]

@@ -1,0 +1,98 @@
+"""A run's folder: where everything that one run writes goes, and how a run is found again."""
+
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from configs.schema import Config
+from dataloader.packed import sync
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used as asked; the message is one line that says what to do."""
+
+
+class RunFolder:
+    """The paths of one run. Nothing is made before `create`."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.logs, self.samples = root / "logs", root / "samples"
+        self.models, self.results = root / "models", root / "results"
+        self.metrics = self.logs / "metrics.jsonl"
+        self.config = root / "config.json"
+
+    def create(self, config: Config, versions: dict[str, str]) -> None:
+        """Make the folders and write the whole config beside the versions that run it. Raises RunError."""
+        try:
+            for folder in (self.logs, self.samples, self.models, self.results):
+                folder.mkdir(parents=True, exist_ok=True)
+            values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+            write_whole(self.config, json.dumps({**values, "versions": versions}, indent=2) + "\n")
+        except OSError as error:
+            raise RunError(f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere") from None
+
+    def sample_folder(self, iteration: int) -> Path:
+        folder = self.samples / f"{iteration:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a line that a killed run left unfinished is passed over."""
+        if not self.metrics.exists():
+            return []
+        rows = []
+        for line in self.metrics.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return rows
+
+    def forget_after(self, iteration: int) -> None:
+        """Drop the rows of metrics.jsonl that a resumed run will write again."""
+        rows = [row for row in self.read_metrics() if row["iteration"] <= iteration]
+        if self.metrics.exists():
+            write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `text` so that `path` is either as before or complete."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    sync(part)
+    os.replace(part, path)
+
+
+def new_run(config: Config) -> RunFolder:
+    """The folder of a run that starts anew. Raises RunError where `run_dir` already holds one."""
+    if config.run_dir is not None:
+        folder = RunFolder(Path(config.run_dir))
+        if folder.root.exists() and not folder.root.is_dir():
+            raise RunError(f"run_dir {folder.root} is a file; give a folder")
+        if any(folder.models.glob("*-checkpoint.pt")):
+            raise RunError(
+                f"run_dir {folder.root} already holds a trained run; go on with training.resume_iters=latest or give another run_dir"
+            )
+        return folder
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.id}"
+    roots = (Path(config.output_dir) / (name if n == 1 else f"{name}-{n}") for n in range(1, 1000))
+    return RunFolder(next(root for root in roots if not root.exists()))
+
+
+def find_run(config: Config) -> RunFolder | None:
+    """The run that this config means when it names no other: `run_dir`, or the newest of this id in `output_dir` that
+    has a checkpoint; None if there is none."""
+    if config.run_dir is not None:
+        return RunFolder(Path(config.run_dir)) if Path(config.run_dir).is_dir() else None
+    stamp = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_" + re.escape(config.id) + r"(?:-(\d+))?")
+    found = [(match[1], int(match[2] or 1), path) for path in Path(config.output_dir).glob("*") if (match := stamp.fullmatch(path.name))]
+    runs = [RunFolder(path) for *_, path in sorted(found, reverse=True)]
+    return next((run for run in runs if any(run.models.glob("*-checkpoint.pt"))), None)
