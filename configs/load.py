@@ -37,7 +37,11 @@ def read_json(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         values = json.loads(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"{path}: not valid JSON: {error.msg} at {where}" if text.strip() else f"{path}: the file is empty; it must hold a JSON object") from None
+        raise ConfigError(
+            f"{path}: not valid JSON: {error.msg} at {where}"
+            if text.strip()
+            else f"{path}: the file is empty; it must hold a JSON object"
+        ) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if not isinstance(values, dict):
@@ -51,7 +55,8 @@ def read_json(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def apply_override(values: dict[str, Any], word: str) -> None:
-    """Set one `key=value` or `section.key=value` in `values`; the value is JSON where it can be, else text."""
+    """Set one `key=value` or `section.key=value` in `values`; the value is JSON where it can be, else
+    text."""
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise ConfigError(f"{word!r} is no override; write key=value, such as training.batch_size=32")
@@ -72,7 +77,9 @@ def validate(values: dict[str, Any], source: str) -> Config:
     if "model" not in values:
         raise ConfigError(f"{source}: model is missing; allowed: {', '.join(MODELS)}")
     if not isinstance(model, str) or model not in MODELS:
-        raise ConfigError(f"{source}: model: got {show(model)}; allowed: {', '.join(MODELS)}{near(str(model), MODELS)}")
+        raise ConfigError(
+            f"{source}: model: got {show(model)}; allowed: {', '.join(MODELS)}{near(str(model), MODELS)}"
+        )
     try:
         return MODELS[model].model_validate(values)
     except ValidationError as error:
@@ -87,9 +94,16 @@ def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, 
     """One fault of pydantic's in our words: the key, what was given, what is allowed."""
     key, given = key_of(fault), show(fault["input"])
     if fault["type"] == "extra_forbidden":
-        known = [name for name in section_of(model, fault["loc"]).model_fields if name not in ("schema_", "versions")]
+        known = [
+            name
+            for name in section_of(model, fault["loc"]).model_fields
+            if name not in ("schema_", "versions")
+        ]
         section = ".".join(map(str, fault["loc"][:-1]))
-        close = near(str(fault["loc"][-1]), known, section) or f"; known keys {f'in {section}' if section else 'here'}: {', '.join(known)}"
+        close = (
+            near(str(fault["loc"][-1]), known, section)
+            or f"; known keys {f'in {section}' if section else 'here'}: {', '.join(known)}"
+        )
         return f"{key} is no key of this config{close}"
     if fault["type"] == "missing":
         return f"{key} is missing"
@@ -119,7 +133,7 @@ def allowed(fault: dict[str, Any]) -> str:
             sign = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
             return " and ".join(f"{sign[name]} {limit:g}" for name, limit in limits.items() if name in sign)
         case "string_pattern_mismatch":
-            return 'auto, cpu, cuda or cuda:N' if "cuda" in limits["pattern"] else limits["pattern"]
+            return "auto, cpu, cuda or cuda:N" if "cuda" in limits["pattern"] else limits["pattern"]
         case "value_error":
             return str(limits["error"])
     return fault["msg"]
@@ -155,7 +169,11 @@ def near(word: str, known: Any, section: str = "") -> str:
 
 
 def nearest_config(path: Path) -> str:
-    return near(path.name, [p.name for p in sorted(path.parent.glob("*.json"))], "") if path.parent.is_dir() else ""
+    return (
+        near(path.name, [p.name for p in sorted(path.parent.glob("*.json"))], "")
+        if path.parent.is_dir()
+        else ""
+    )
 
 
 def show(value: Any) -> str:
@@ -164,7 +182,14 @@ def show(value: Any) -> str:
 
 
 def kind(value: Any) -> str:
-    names = {list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "null"}
+    names = {
+        list: "a list",
+        str: "text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        type(None): "null",
+    }
     return names[type(value)]
 
 

@@ -1,4 +1,5 @@
-"""What a config may hold: every key with its type, default and meaning. `configs/schema.json` is made from this file:
+"""What a config may hold: every key with its type, default and meaning. `configs/schema.json` is made from
+this file:
 
     python -m configs.schema > configs/schema.json
 """
@@ -40,7 +41,8 @@ class Training(Section):
     resume_iters: Iteration = 0
     """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
     restored_model_path: str = ""
-    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the
+    newest run of this id."""
     batch_size: Count = 16
     """Images (pairs, for paired data) per iteration, over all processes together."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
@@ -49,7 +51,8 @@ class Training(Section):
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
-    """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to zero over the second half."""
+    """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to
+    zero over the second half."""
     milestones: list[Annotated[Whole, Field(ge=0)]] = []
     """Iterations at which the learning rate is multiplied by scheduler_gamma."""
     scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
@@ -89,7 +92,9 @@ class Config(Section):
     dataset: Literal["MNIST-CDCB", "Digits-CDCB"]
     path_to_data: str = ""
     """The data set's folder. Empty: data/<dataset>."""
-    train: Annotated[Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))] = 1
+    train: Annotated[
+        Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))
+    ] = 1
     """1 trains (then tests), 0 tests."""
     resolution: Annotated[Whole, Field(ge=32, le=1024)] = 256
     """Height and width of the images, in pixels."""
@@ -125,6 +130,8 @@ class Config(Section):
 class IIAETraining(Training):
     """IIAE's loss (arXiv 2012.04251, eq. 7): the weights of its terms and the annealing of its KLs."""
 
+    batch_size: Annotated[Whole, Field(ge=2)] = 16
+    """Pairs per iteration, over all processes together; at least 2, for BatchNorm."""
     rec_weight: Weight = 1020.0
     """Of the mean absolute error of both reconstructions."""
     X_kld_weight: Weight = 1.02
@@ -134,9 +141,13 @@ class IIAETraining(Training):
     inter_kld_weight: Weight = 1.0
     """Of KL[q(z^s|x,y) || r(z^s|x)] and of its y twin."""
     kld_scale: Literal["dataset", "none"] = "dataset"
-    """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the paper."""
+    """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the
+    paper."""
     anneal_iters: Annotated[float, Field(gt=0)] = 25_000.0
-    """T in the annealing 1 - exp(-iteration / T)."""
+    """T in the annealing 1 - exp(-iteration / T) of the KLs to the prior."""
+    inter_anneal_iters: Weight = 0.0
+    """T of the same annealing for inter_kld_weight, which neither the paper nor the reference anneals; 0:
+    none."""
 
 
 class IIAENetwork(Network):
@@ -152,6 +163,9 @@ class IIAENetwork(Network):
     """One feature extractor for both domains; false: one each."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """In the first two stages of the decoders."""
+    init: Literal["kaiming", "pytorch"] = "kaiming"
+    """Initial weights: Kaiming-normal, as the reference; or PyTorch's own smaller ones, from which short
+    runs learn faster."""
 
 
 class IIAEConfig(Config):

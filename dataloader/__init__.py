@@ -14,7 +14,8 @@ OPENERS: dict[str, Callable[[Path, str, int], Dataset]] = {
 
 
 def open_dataset(name: str, folder: str | Path, split: str, resolution: int) -> Dataset:
-    """One split ("train" or "test") of the data set `name` in `folder`. Raises DataError with what to do about it."""
+    """One split ("train" or "test") of the data set `name` in `folder`. Raises DataError with what to do
+    about it."""
     return OPENERS[name](Path(folder), split, resolution)
 
 

@@ -1,9 +1,9 @@
 """MNIST-CDCB and Digits-CDCB: pairs that share a digit and differ in colour.
 
-x is a white digit on a coloured background, y the same digit coloured on black; the two colours are independent and
-uniform in RGB (Gonzalez-Garcia, van de Weijer, Bengio, NeurIPS 2018, section 4.1). Stored are the grey digits and two
-colours each, drawn once; the pairs are rendered per batch at any resolution. A set made from the original archive's
-pictures stores the pictures instead.
+x is a white digit on a coloured background, y the same digit coloured on black; the two colours are
+independent and uniform in RGB (Gonzalez-Garcia, van de Weijer, Bengio, NeurIPS 2018, section 4.1). Stored
+are the grey digits and two colours each, drawn once; the pairs are rendered per batch at any resolution. A
+set made from the original archive's pictures stores the pictures instead.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ MARGIN = 1 / 16  # of the picture on each side: 28 x 28 digits in 32 x 32
 
 
 class CDCB(Dataset):
-    """One split of a CDCB set. Labels: `digit`, and `x_red`, `x_green`, `x_blue`, `y_red` ... (0 to 255) where the set is
-    rendered."""
+    """One split of a CDCB set. Labels: `digit`, and `x_red`, `x_green`, `x_blue`, `y_red` ... (0 to 255)
+    where the set is rendered."""
 
     domains = ("x", "y")
 
@@ -31,12 +31,18 @@ class CDCB(Dataset):
         self.arrays = arrays
         self.resolution = resolution
         self.streams = (len(next(iter(arrays.values()))),)
-        if "images" in arrays and arrays["images"].shape[2] % resolution and resolution % arrays["images"].shape[2]:
+        if (
+            "images" in arrays
+            and arrays["images"].shape[2] % resolution
+            and resolution % arrays["images"].shape[2]
+        ):
             raise DataError(f"pictures stored at {arrays['images'].shape[2]} cannot be shown at {resolution}")
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices
-        return {name: torch.from_numpy(np.ascontiguousarray(array[index])) for name, array in self.arrays.items()}
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(array[index])) for name, array in self.arrays.items()
+        }
 
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
         if "images" in raw:
@@ -52,13 +58,15 @@ class CDCB(Dataset):
 
 
 def render_pairs(digits: Tensor, colours: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
-    """Grey digits uint8 [B, H, W] and colours uint8 [B, 2, 3] (background of x, foreground of y) -> x, y float
-    [B, 3, R, R] in [-1, 1]. A 28 x 28 digit at R = 32 keeps its own pixels."""
+    """Grey digits uint8 [B, H, W] and colours uint8 [B, 2, 3] (background of x, foreground of y) -> x, y
+    float [B, 3, R, R] in [-1, 1]. A 28 x 28 digit at R = 32 keeps its own pixels."""
     margin = round(resolution * MARGIN)
     side = resolution - 2 * margin
     shape = digits[:, None].float() / 255  # [B, 1, H, W]
     if shape.shape[-1] != side:
-        shape = F.interpolate(shape, (side, side), mode="bilinear", align_corners=False, antialias=side < shape.shape[-1])
+        shape = F.interpolate(
+            shape, (side, side), mode="bilinear", align_corners=False, antialias=side < shape.shape[-1]
+        )
     shape = F.pad(shape, (margin,) * 4)
     background, foreground = (colours.float() / 255).unflatten(2, (3, 1, 1)).unbind(1)  # [B, 3, 1, 1] each
     return (shape + (1 - shape) * background) * 2 - 1, shape * foreground * 2 - 1
@@ -73,23 +81,33 @@ def stored_pictures(pictures: Tensor, resolution: int) -> Tensor:
 
 
 def draw_colours(count: int, split: str) -> np.ndarray:
-    """Two colours each for `count` digits, uint8 [count, 2, 3], uniform and independent, the same on every machine and
-    NumPy version (the legacy generator's stream is frozen)."""
-    return np.random.RandomState(COLOUR_SEED + (split != "train")).randint(0, 256, (count, 2, 3)).astype(np.uint8)
+    """Two colours each for `count` digits, uint8 [count, 2, 3], uniform and independent, the same on every
+    machine and NumPy version (the legacy generator's stream is frozen)."""
+    return (
+        np.random.RandomState(COLOUR_SEED + (split != "train"))
+        .randint(0, 256, (count, 2, 3))
+        .astype(np.uint8)
+    )
 
 
-def digit_arrays(digits: np.ndarray, labels: np.ndarray, split: str, colourings: int = 1) -> dict[str, np.ndarray]:
-    """The arrays of one split from grey digits uint8 [N, H, W]; each digit appears with `colourings` colour pairs."""
+def digit_arrays(
+    digits: np.ndarray, labels: np.ndarray, split: str, colourings: int = 1
+) -> dict[str, np.ndarray]:
+    """The arrays of one split from grey digits uint8 [N, H, W]; each digit appears with `colourings` colour
+    pairs."""
     digits, labels = np.tile(digits, (colourings, 1, 1)), np.tile(labels, colourings)
     return {"digits": digits, "colours": draw_colours(len(digits), split), "labels": labels.astype(np.uint8)}
 
 
 def open_mnist(folder: Path, split: str, resolution: int) -> CDCB:
-    """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files. Raises DataError."""
+    """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files. Raises
+    DataError."""
     if not is_packed(folder) and has_idx(folder):
         return CDCB(digit_arrays(*read_idx_digits(folder, split), split), resolution)
     if not is_packed(folder):
-        raise DataError(f"no MNIST-CDCB at {folder}; make it with: bash download/mnist_cdcb.sh (or set path_to_data)")
+        raise DataError(
+            f"no MNIST-CDCB at {folder}; make it with: bash download/mnist_cdcb.sh (or set path_to_data)"
+        )
     return CDCB(read_split(folder / split)[1], resolution)
 
 
@@ -97,16 +115,20 @@ DIGITS_COLOURINGS = 8  # 1,437 training digits are few: each comes in this many 
 
 
 def open_digits(folder: Path, split: str, resolution: int) -> CDCB:
-    """Digits-CDCB, made from scikit-learn's 1,797 handwritten digits when it is not there yet. Raises DataError."""
+    """Digits-CDCB, made from scikit-learn's 1,797 handwritten digits when it is not there yet. Raises
+    DataError."""
     if not is_packed(folder):
         if folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder} holds something else than Digits-CDCB; set path_to_data to a new folder")
+            raise DataError(
+                f"{folder} holds something else than Digits-CDCB; set path_to_data to a new folder"
+            )
         pack_digits(folder)
     return CDCB(read_split(folder / split)[1], resolution)
 
 
 def pack_digits(folder: Path) -> None:
-    """Write Digits-CDCB: four fifths of scikit-learn's digits for training, one fifth for testing, drawn once."""
+    """Write Digits-CDCB: four fifths of scikit-learn's digits for training, one fifth for testing, drawn
+    once."""
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
@@ -117,6 +139,10 @@ def pack_digits(folder: Path) -> None:
         with new_folder(folder) as work:
             for split, index, colourings in (("train", train, DIGITS_COLOURINGS), ("test", test, 1)):
                 arrays = digit_arrays(digits[index], bundle.target[index], split, colourings)
-                write_split(work / split, arrays, dataset="Digits-CDCB", source="sklearn.datasets.load_digits")
+                write_split(
+                    work / split, arrays, dataset="Digits-CDCB", source="sklearn.datasets.load_digits"
+                )
     except OSError as error:
-        raise DataError(f"cannot write Digits-CDCB to {folder} ({error.strerror}); set path_to_data elsewhere") from None
+        raise DataError(
+            f"cannot write Digits-CDCB to {folder} ({error.strerror}); set path_to_data elsewhere"
+        ) from None

@@ -1,7 +1,9 @@
-"""What every data set offers to a Solver: how many images there are, a raw batch by index, and the images made of it.
+"""What every data set offers to a Solver: how many images there are, a raw batch by index, and the images
+made of it.
 
-A raw batch is what is stored (small, uint8, on the CPU); `render` turns it into images on whichever device trains. So
-reading is one fancy index per array, and resizing, colouring and augmentation run where the networks run.
+A raw batch is what is stored (small, uint8, on the CPU); `render` turns it into images on whichever device
+trains. So reading is one fancy index per array, and resizing, colouring and augmentation run where the
+networks run.
 """
 
 from typing import NamedTuple
@@ -12,8 +14,8 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """`images[d]` are of domain d, float [B, 3, R, R] in [-1, 1]. In a paired set images[0][i] and images[1][i] are
-    partners. `labels[d]` holds what is known of them, each an int64 tensor [B]."""
+    """`images[d]` are of domain d, float [B, 3, R, R] in [-1, 1]. In a paired set images[0][i] and
+    images[1][i] are partners. `labels[d]` holds what is known of them, each an int64 tensor [B]."""
 
     images: tuple[Tensor, ...]
     labels: tuple[dict[str, Tensor], ...]
@@ -37,8 +39,8 @@ class Dataset:
         raise NotImplementedError
 
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
-        """Images on the device that `raw` is on. With `training`, augmented by the global generator where the set has
-        an augmentation."""
+        """Images on the device that `raw` is on. With `training`, augmented by the global generator where
+        the set has an augmentation."""
         raise NotImplementedError
 
     def __len__(self) -> int:

@@ -18,7 +18,9 @@ def read_idx_digits(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Digits uint8 [N, 28, 28] and labels uint8 [N] of one split. Raises DataError."""
     digits, labels = (read_idx(find(folder, name)) for name in FILES[split])
     if digits.ndim != 3 or labels.shape != digits.shape[:1]:
-        raise DataError(f"{folder}: images {digits.shape} and labels {labels.shape} of {split} do not belong together")
+        raise DataError(
+            f"{folder}: images {digits.shape} and labels {labels.shape} of {split} do not belong together"
+        )
     return digits, labels
 
 
@@ -28,7 +30,8 @@ def has_idx(folder: Path) -> bool:
 
 
 def variant(folder: Path, name: str) -> Path | None:
-    """The file of this name in `folder`, gzipped or not, with '-' or '.' before 'idx'; None if there is none."""
+    """The file of this name in `folder`, gzipped or not, with '-' or '.' before 'idx'; None if there is
+    none."""
     names = [n + end for n in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
     return next((folder / n for n in names if (folder / n).is_file()), None)
 

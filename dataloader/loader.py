@@ -1,6 +1,7 @@
 """Endless batches whose order is a pure function of (seed, position), read ahead by threads.
 
-Nothing here has a state worth saving: batch number n is the same whether a run came to it or was resumed at it.
+Nothing here has a state worth saving: batch number n is the same whether a run came to it or was resumed at
+it.
 """
 
 import queue
@@ -16,7 +17,8 @@ from dataloader.dataset import Batch, Dataset
 
 
 class Shuffle:
-    """An endless stream of indices below `length`: one permutation per epoch, each drawn from (seed, epoch)."""
+    """An endless stream of indices below `length`: one permutation per epoch, each drawn from (seed,
+    epoch)."""
 
     def __init__(self, length: int, seed: int, stream: int = 0):
         self.length, self.seed, self.stream = length, seed, stream
@@ -39,8 +41,8 @@ class Shuffle:
 class TrainLoader:
     """Training batches from iteration `start` + 1 on, on `device`, rendered and augmented.
 
-    Every rank of several processes takes its own share of the global batch. `workers` threads read ahead; 0 reads when
-    asked. An exception in a reader is raised where the batch is asked for.
+    Every rank of several processes takes its own share of the global batch. `workers` threads read ahead; 0
+    reads when asked. An exception in a reader is raised where the batch is asked for.
     """
 
     def __init__(
@@ -70,7 +72,8 @@ class TrainLoader:
         return self.dataset.render(moved, training=True)
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """(iteration, raw batch) for iterations start + 1 .. stop, read ahead of need. `batch` renders one."""
+        """(iteration, raw batch) for iterations start + 1 .. stop, read ahead of need. `batch` renders
+        one."""
         if self.workers == 0:
             yield from ((iteration, self.raw(iteration)) for iteration in range(start + 1, stop + 1))
             return
@@ -88,7 +91,9 @@ class TrainLoader:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def in_order(dataset: Dataset, batch_size: int, device: torch.device, count: int | None = None) -> Iterator[Batch]:
+def in_order(
+    dataset: Dataset, batch_size: int, device: torch.device, count: int | None = None
+) -> Iterator[Batch]:
     """The first `count` items (None: all) of a paired data set, in order, without augmentation."""
     stop = len(dataset) if count is None else min(count, len(dataset))
     for first in range(0, stop, batch_size):

@@ -26,9 +26,9 @@ class DataError(ValueError):
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; on success everything in it is synced and it becomes `target`, in place
-    of a folder that stood there. On any failure it is removed and `target` stays as it was."""
-    target = Path(os.path.abspath(target))
+    """Yield an empty folder beside `target`; on success everything in it is synced and it becomes `target`,
+    in place of a folder that stood there. On any failure it is removed and `target` stays as it was."""
+    target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
@@ -65,7 +65,8 @@ def write_split(folder: Path, arrays: dict[str, np.ndarray], **meta: Any) -> Non
 
 
 def write_meta(folder: Path, shapes: dict[str, list[int]], **meta: Any) -> None:
-    """Write the meta.json that makes `folder` a split: format, number of items, shapes and what else is given."""
+    """Write the meta.json that makes `folder` a split: format, number of items, shapes and what else is
+    given."""
     count = next(iter(shapes.values()))[0]
     text = json.dumps({"format": FORMAT, "count": count, "arrays": shapes, **meta}, indent=2)
     (folder / "meta.json").write_text(text + "\n")
@@ -76,15 +77,26 @@ def read_split(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         meta = json.loads((folder / "meta.json").read_text())
         if meta["format"] != FORMAT:
-            raise DataError(f"{folder} is of format {meta['format']}, this program reads {FORMAT}; preprocess it again")
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in meta["arrays"]}
+            raise DataError(
+                f"{folder} is of format {meta['format']}, this program reads {FORMAT}; preprocess it again"
+            )
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in meta["arrays"]
+        }
         wrong = [name for name, array in arrays.items() if list(array.shape) != meta["arrays"][name]]
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise DataError(f"{folder} is damaged ({error}); preprocess it again") from None
     except ValueError as error:
-        raise error if isinstance(error, DataError) else DataError(f"{folder} is damaged ({error}); preprocess it again") from None
+        raise (
+            error
+            if isinstance(error, DataError)
+            else DataError(f"{folder} is damaged ({error}); preprocess it again")
+        ) from None
     if wrong:
-        raise DataError(f"{folder}: {wrong[0]}.npy has another shape than meta.json says; preprocess it again")
+        raise DataError(
+            f"{folder}: {wrong[0]}.npy has another shape than meta.json says; preprocess it again"
+        )
     return meta, arrays
 
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-LOGVAR_MAX = 9.21  # log 10,000: above it exp(logvar) says nothing new and a bad start can overflow (IIAE's own code)
+LOGVAR_MAX = (
+    9.21  # log 10,000: above it exp(logvar) says nothing new and a bad start can overflow (IIAE's own code)
+)
 
 
 class Gaussian(NamedTuple):
@@ -16,7 +18,8 @@ class Gaussian(NamedTuple):
 
     @classmethod
     def from_features(cls, features: Tensor) -> "Gaussian":
-        """Split [B, 2D] into mean and logvar, in float32 whatever the networks ran in, logvar clamped from above."""
+        """Split [B, 2D] into mean and logvar, in float32 whatever the networks ran in, logvar clamped from
+        above."""
         mean, logvar = features.float().chunk(2, dim=1)
         return cls(mean, logvar.clamp(max=LOGVAR_MAX))
 
@@ -35,7 +38,8 @@ def down(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def up(in_channels: int, out_channels: int, dropout: float = 0.0) -> nn.Sequential:
-    """[B, in, H, W] -> [B, out, 2H, 2W]: 4x4 transposed convolution, BatchNorm, dropout where asked for, ReLU."""
+    """[B, in, H, W] -> [B, out, 2H, 2W]: 4x4 transposed convolution, BatchNorm, dropout where asked for,
+    ReLU."""
     layers: list[nn.Module] = [
         nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1),
         nn.BatchNorm2d(out_channels),

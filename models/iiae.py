@@ -1,12 +1,13 @@
 """IIAE: the Interaction Information AutoEncoder (Hwang, Kim, Hong, Kim, NeurIPS 2020, arXiv 2012.04251).
 
-Paired images x and y. z^x and z^y hold what is exclusive to each domain, z^s what they share. Training sees the joint
-posterior q(z^s|x,y); test time sees r^x(z^s|x) or r^y(z^s|y), which are pulled toward it.
+Paired images x and y. z^x and z^y hold what is exclusive to each domain, z^s what they share. Training sees
+the joint posterior q(z^s|x,y); test time sees r^x(z^s|x) or r^y(z^s|y), which are pulled toward it.
 
 At 256 x 256 with the default widths, modules, names and shapes equal the public PyTorch reference (84,271,238
 parameters), so that its checkpoints load.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -32,9 +33,10 @@ class IIAE(Translator):
     """The networks of IIAE. Domain 0 is x, domain 1 is y; content is z^s [B, shared_dim], style z^x or z^y
     [B, exclusive_dim].
 
-    `resolution` is a power of two from 32 up. `stages` halvings lead to the encoders' last feature map, one more to the
-    decoder's first; None takes `default_stages(resolution)`. With `shared_trunk` one feature extractor serves both
-    domains, as in the reference; without, each has its own.
+    `resolution` is a power of two from 32 up. `stages` halvings lead to the encoders' last feature map, one
+    more to the decoder's first; None takes `default_stages(resolution)`. With `shared_trunk` one feature
+    extractor serves both domains, as in the reference; without, each has its own. `init` "kaiming" is the
+    reference's; "pytorch" keeps PyTorch's initial weights, whose posteriors start near N(0, I).
     """
 
     domains = ("x", "y")
@@ -48,6 +50,7 @@ class IIAE(Translator):
         shared_dim: int = 128,
         shared_trunk: bool = True,
         dropout: float = 0.5,
+        init: str = "kaiming",
     ):
         super().__init__()
         stages = default_stages(resolution) if stages is None else stages
@@ -63,7 +66,8 @@ class IIAE(Translator):
         self.zy_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
         self.x_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
         self.y_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
-        init_kaiming(self)
+        if init == "kaiming":
+            init_kaiming(self)
 
     def forward(self, x: Tensor, y: Tensor) -> IIAEOutput:
         """One training pass over pairs: x, y [B, 3, R, R]. Samples come from the global generator."""
@@ -73,7 +77,13 @@ class IIAE(Translator):
         zs_from_x, zs_from_y = self.zx_s_encoder(x_features), self.zy_s_encoder(y_features)
         shared = zs.sample()
         return IIAEOutput(
-            self.x_decoder(zx.sample(), shared), self.y_decoder(zy.sample(), shared), zx, zy, zs, zs_from_x, zs_from_y
+            self.x_decoder(zx.sample(), shared),
+            self.y_decoder(zy.sample(), shared),
+            zx,
+            zy,
+            zs,
+            zs_from_x,
+            zs_from_y,
         )
 
     def features(self, image: Tensor, domain: int) -> Tensor:
@@ -99,13 +109,13 @@ class IIAE(Translator):
 
 
 class Trunk(nn.Module):
-    """`stages` halvings: [B, 3, R, R] -> [B, C, R/2^stages, R/2^stages], widths doubling from `base_width` to at most
-    8 times it."""
+    """`stages` halvings: [B, 3, R, R] -> [B, C, R/2^stages, R/2^stages], widths doubling from `base_width`
+    to at most 8 times it."""
 
     def __init__(self, base_width: int, stages: int):
         super().__init__()
         widths = [3, *(base_width * 2 ** min(i, 3) for i in range(stages))]
-        self.downsample = nn.Sequential(*(down(a, b) for a, b in zip(widths[:-1], widths[1:])))
+        self.downsample = nn.Sequential(*(down(a, b) for a, b in pairwise(widths)))
         self.out_channels = widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -125,14 +135,17 @@ class ExclusiveEncoder(Trunk):
 
 
 class SharedEncoder(nn.Module):
-    """q(z^s|x,y) from the two feature maps on top of each other (`images` 2), or r(z^s|.) from one (`images` 1)."""
+    """q(z^s|x,y) from the two feature maps on top of each other (`images` 2), or r(z^s|.) from one
+    (`images` 1)."""
 
     def __init__(self, resolution: int, latent_dim: int, images: int, base_width: int, stages: int):
         super().__init__()
         channels, side = base_width * 2 ** min(stages - 1, 3), resolution >> stages
         self.downsample = nn.Sequential(
             nn.Sequential(
-                nn.Conv2d(images * channels, channels, 5, padding=2), nn.BatchNorm2d(channels), nn.LeakyReLU(0.02)
+                nn.Conv2d(images * channels, channels, 5, padding=2),
+                nn.BatchNorm2d(channels),
+                nn.LeakyReLU(0.02),
             )
         )
         self.fc_mu_var = nn.Sequential(
@@ -144,16 +157,22 @@ class SharedEncoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x|z^x,z^s): a linear layer to a small map, then `stages` + 1 doublings, dropout in the first two, tanh."""
+    """p(x|z^x,z^s): a linear layer to a small map, then `stages` + 1 doublings, dropout in the first two,
+    tanh."""
 
     def __init__(self, resolution: int, latent_dim: int, base_width: int, stages: int, dropout: float):
         super().__init__()
         widths = [base_width * 2 ** min(i, 4) for i in range(stages, 0, -1)]  # 512, 256, 128, 64 at 256 x 256
         self.start = (widths[0], resolution >> (stages + 1), resolution >> (stages + 1))
         size = self.start[0] * self.start[1] * self.start[2]
-        self.z_to_dec = nn.Sequential(nn.Sequential(nn.Linear(latent_dim, size), nn.BatchNorm1d(size), nn.ReLU()))
+        self.z_to_dec = nn.Sequential(
+            nn.Sequential(nn.Linear(latent_dim, size), nn.BatchNorm1d(size), nn.ReLU())
+        )
         self.upsample = nn.Sequential(
-            *(up(a, b, dropout if i < 2 else 0.0) for i, (a, b) in enumerate(zip([widths[0], *widths[:-1]], widths)))
+            *(
+                up(a, b, dropout if i < 2 else 0.0)
+                for i, (a, b) in enumerate(zip([widths[0], *widths[:-1]], widths))
+            )
         )
         self.last_layer = nn.Sequential(nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1), nn.Tanh())
 
@@ -163,7 +182,8 @@ class Decoder(nn.Module):
 
 
 def default_stages(resolution: int) -> int:
-    """Halvings in an encoder: 4 at 256, as published; 3 at 32; more above 256, so that the last map stays 16 x 16."""
+    """Halvings in an encoder: 4 at 256, as published; 3 at 32; more above 256, so that the last map stays
+    16 x 16."""
     levels = resolution.bit_length() - 1
     return max(min(4, levels - 2), levels - 4)
 
@@ -171,7 +191,9 @@ def default_stages(resolution: int) -> int:
 def check_shape(resolution: int, stages: int) -> None:
     """Raise ValueError where these sizes make no network."""
     if resolution < 32 or resolution & (resolution - 1):
-        raise ValueError(f"IIAE needs a resolution that is a power of two from 32 up (32, 64, 128, 256), not {resolution}")
+        raise ValueError(
+            f"IIAE needs a resolution that is a power of two from 32 up (32, 64, 128, 256), not {resolution}"
+        )
     if not 1 <= stages <= resolution.bit_length() - 2:
         raise ValueError(
             f"IIAE at resolution {resolution} takes 1 to {resolution.bit_length() - 2} stages, not {stages}"

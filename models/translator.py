@@ -1,5 +1,7 @@
 """The interface that every model answers to: four verbs that grids, metrics and pages are built from."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -7,18 +9,18 @@ from torch import Tensor, nn
 class Translator(nn.Module):
     """An image-to-image translator between named domains, split into what is shared and what is exclusive.
 
-    Images are float [B, 3, R, R] in [-1, 1]. `domain` is an index into `domains`. Contents and styles are tensors whose
-    first dimension is the batch; their other dimensions belong to the model.
+    Images are float [B, 3, R, R] in [-1, 1]. `domain` is an index into `domains`. Contents and styles are
+    tensors whose first dimension is the batch; their other dimensions belong to the model.
 
-    A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`. Everything
-    that would need the verb is then left out with that reason; nothing is made up in its place.
+    A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`.
+    Everything that would need the verb is then left out with that reason; nothing is made up in its place.
     """
 
     domains: tuple[str, ...] = ()
     has_content: bool = True
     has_style: bool = True
     has_style_prior: bool = True
-    missing: dict[str, str] = {}
+    missing: ClassVar[dict[str, str]] = {}
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
         """What the domains share, seen from one image of `domain` alone. [B, 3, R, R] -> content [B, ...]."""
@@ -29,8 +31,8 @@ class Translator(nn.Module):
         raise NotImplementedError
 
     def sample_style(self, count: int, domain: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` styles of `domain` drawn from the prior, on the model's device. The draw is made on the CPU, so that
-        one seed gives the same styles on every device."""
+        """`count` styles of `domain` drawn from the prior, on the model's device. The draw is made on the
+        CPU, so that one seed gives the same styles on every device."""
         raise NotImplementedError
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:

@@ -1,6 +1,6 @@
-"""Checkpoints: written whole or not at all, found by iteration or as the latest, and checked before they are trusted."""
+"""Checkpoints: written whole or not at all, found by iteration or as the latest, and checked before they
+are trusted."""
 
-import os
 import pickle
 import re
 import zipfile
@@ -18,12 +18,13 @@ SUFFIX = "-checkpoint.pt"
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, broken or of something else; the message is one line that says what to do."""
+    """A checkpoint that is missing, broken or of something else; the message is one line that says what to
+    do."""
 
 
 def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int = 0) -> Path:
-    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. With `keep`, older ones
-    beyond that many are removed afterwards."""
+    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. With `keep`,
+    older ones beyond that many are removed afterwards."""
     path = folder / f"{iteration:06d}{SUFFIX}"
     part = path.with_suffix(".part")
     torch.save({"format": FORMAT, "iters": iteration, **state}, part)
@@ -43,37 +44,51 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
 
 
 def candidates(where: Path, which: int | str) -> list[Path]:
-    """The files that `where` (a run folder, its models/ folder or a .pt file) has for iteration `which`, or all of them
-    newest first for "latest". Raises CheckpointError where there is none."""
+    """The files that `where` (a run folder, its models/ folder or a .pt file) has for iteration `which`, or
+    all of them newest first for "latest". Raises CheckpointError where there is none."""
     if where.is_file():
         return [where]
     found = checkpoints_in(where / "models") or checkpoints_in(where)
     if not found:
-        what = "has no *-checkpoint.pt, neither in it nor in its models folder" if where.exists() else "does not exist"
+        what = (
+            "has no *-checkpoint.pt, neither in it nor in its models folder"
+            if where.exists()
+            else "does not exist"
+        )
         raise CheckpointError(f"{where} {what}; give a run folder or a checkpoint file")
     if which == "latest":
         return [path for _, path in found]
     chosen = [path for iteration, path in found if iteration == which]
     if not chosen:
         there = ", ".join(str(iteration) for iteration, _ in found[:8])
-        raise CheckpointError(f"{where} has no checkpoint of iteration {which}; there are: {there} (or say latest)")
+        raise CheckpointError(
+            f"{where} has no checkpoint of iteration {which}; there are: {there} (or say latest)"
+        )
     return chosen
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The dict in one checkpoint, tensors and plain values only. Raises CheckpointError."""
     try:
-        # Schedulers of the PyTorch reference hold their milestones in a Counter, which has no code of its own.
+        # The schedulers of the IIAE reference hold their milestones in a Counter.
         with torch.serialization.safe_globals([Counter]):
             state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = "it is truncated or no checkpoint" if "Weights only" not in str(error) else "it holds more than tensors"
+        reason = (
+            "it is truncated or no checkpoint"
+            if "Weights only" not in str(error)
+            else "it holds more than tensors"
+        )
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is truncated or damaged"
+        reason = (
+            error.strerror if isinstance(error, OSError) and error.strerror else "it is truncated or damaged"
+        )
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     if not isinstance(state, dict) or not isinstance(state.get("iters"), int):
-        raise CheckpointError(f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration")
+        raise CheckpointError(
+            f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"
+        )
     if state.get("format", FORMAT) != FORMAT:
         raise CheckpointError(f"{path} is of format {state['format']}, this program reads {FORMAT}")
     return state
@@ -91,4 +106,4 @@ def usable(where: Path, which: int | str, device: torch.device | str = "cpu") ->
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left half-written."""
     for part in folder.glob("*-checkpoint.part"):
-        os.unlink(part)
+        part.unlink()

@@ -1,4 +1,5 @@
-"""Several processes, started by torchrun: who we are, averaged gradients, and a barrier. One process needs none of it."""
+"""Several processes, started by torchrun: who we are, averaged gradients, and a barrier. One process needs
+none of it."""
 
 import os
 from collections.abc import Iterable

@@ -19,11 +19,19 @@ ROWS = 8
 
 def fixed_batch(dataset: Dataset, device: torch.device, count: int = ROWS) -> Batch:
     """The same `count` items of every stream, spread over the split, whatever the seed."""
-    return dataset.at(*(np.linspace(0, n - 1, min(count, n)).astype(int) for n in dataset.streams), device=device)
+    return dataset.at(
+        *(np.linspace(0, n - 1, min(count, n)).astype(int) for n in dataset.streams), device=device
+    )
 
 
 def save_samples(
-    model: Translator, batch: Batch, folder: Path, seed: int, reporter: Reporter, iteration: int, paired: bool = True
+    model: Translator,
+    batch: Batch,
+    folder: Path,
+    seed: int,
+    reporter: Reporter,
+    iteration: int,
+    paired: bool = True,
 ) -> None:
     """Training's grids of one iteration, in eval mode, which is left again afterwards."""
     was_training = model.training
@@ -39,7 +47,8 @@ def save_samples(
 def evaluate(
     model: Translator, dataset: Dataset, config: Config, run: RunFolder, iteration: int, reporter: Reporter
 ) -> dict[str, float]:
-    """Test mode: grids and metrics.json in run.results, in eval mode and float32, the same for the same checkpoint."""
+    """Test mode: grids and metrics.json in run.results, in eval mode and float32, the same for the same
+    checkpoint."""
     model.eval()
     device = next(model.parameters()).device
     for reason in model.missing.values():
@@ -48,10 +57,16 @@ def evaluate(
     first = Batch(tuple(images[:ROWS] for images in batch.images), batch.labels)
     for source, target in directions(model):
         here, there = model.domains[source], model.domains[target]
-        picture = translation_grid(model, first, source, target, config.seed, randoms=8, paired=dataset.paired)
+        picture = translation_grid(
+            model, first, source, target, config.seed, randoms=8, paired=dataset.paired
+        )
         save_png(picture, run.results / f"{here}_to_{there}_random_styles.png")
         if model.has_style:
-            save_png(transfer_grid(model, batch, source, target), run.results / f"content_{here}_style_{there}.png")
+            save_png(
+                transfer_grid(model, batch, source, target), run.results / f"content_{here}_style_{there}.png"
+            )
     metrics = paired_metrics(model, dataset, config.test.batch_size, device) if dataset.paired else {}
-    write_whole(run.results / "metrics.json", json.dumps({"iteration": iteration, **metrics}, indent=2) + "\n")
+    write_whole(
+        run.results / "metrics.json", json.dumps({"iteration": iteration, **metrics}, indent=2) + "\n"
+    )
     return metrics

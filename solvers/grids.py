@@ -1,6 +1,5 @@
 """Pictures for people: labelled grids of images, made by any Translator through its four verbs."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,11 @@ GAP, BACKGROUND, INK = 4, (255, 255, 255), (40, 40, 40)
 SMALLEST = 64  # smaller images are enlarged to at least this side, pixel by pixel
 
 
-def draw_grid(rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str], side_label: str = "") -> np.ndarray:
-    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles -> uint8 [H, W, 3]."""
+def draw_grid(
+    rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str], side_label: str = ""
+) -> np.ndarray:
+    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles -> uint8 [H, W,
+    3]."""
     size = next(cell.shape[-1] for row in rows for cell in row if cell is not None)
     cell_side = size * max(1, -(-SMALLEST // size))
     font = ImageFont.load_default(size=max(11, min(16, cell_side // 6)))
@@ -36,7 +38,9 @@ def draw_grid(rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str], s
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell is not None:
-                picture = Image.fromarray(to_uint8(cell)).resize((cell_side, cell_side), Image.Resampling.NEAREST)
+                picture = Image.fromarray(to_uint8(cell)).resize(
+                    (cell_side, cell_side), Image.Resampling.NEAREST
+                )
                 canvas.paste(picture, (GAP + x * step, top + y * step))
     return np.asarray(canvas)
 
@@ -61,7 +65,7 @@ def save_png(picture: np.ndarray, path: Path) -> None:
     """Write a picture whole or not at all."""
     part = path.with_suffix(".part")
     Image.fromarray(picture).save(part, format="PNG", optimize=True)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def directions(model: Translator) -> list[tuple[int, int]]:
@@ -74,8 +78,9 @@ def directions(model: Translator) -> list[tuple[int, int]]:
 def translation_grid(
     model: Translator, batch: Batch, source: int, target: int, seed: int, randoms: int, paired: bool
 ) -> np.ndarray:
-    """One row per image of `source`: it, its reconstruction, its translation with the style of the image of `target` in
-    its row, with `randoms` styles drawn from the prior (the same down a column), and that image of `target`."""
+    """One row per image of `source`: it, its reconstruction, its translation with the style of the image of
+    `target` in its row, with `randoms` styles drawn from the prior (the same down a column), and that image
+    of `target`."""
     images, references = batch.images[source], batch.images[target]
     count = min(len(images), len(references))
     images, references = images[:count], references[:count]
@@ -89,7 +94,9 @@ def translation_grid(
     if model.has_style_prior:
         styles = model.sample_style(randoms, target, torch.Generator().manual_seed(seed))
         for number, style in enumerate(styles, 1):
-            columns[f"random style {number}"] = model.decode(content, style.expand(count, *style.shape), target)
+            columns[f"random style {number}"] = model.decode(
+                content, style.expand(count, *style.shape), target
+            )
     columns[f"{there} (truth)" if paired else f"{there} (reference)"] = references
     rows = list(zip(*columns.values()))
     return draw_grid(rows, list(columns), f"{here} to {there}")
@@ -97,7 +104,8 @@ def translation_grid(
 
 @torch.no_grad()
 def transfer_grid(model: Translator, batch: Batch, source: int, target: int, side: int = 8) -> np.ndarray:
-    """A matrix: the content of each row's image of `source` with the style of each column's image of `target`."""
+    """A matrix: the content of each row's image of `source` with the style of each column's image of
+    `target`."""
     contents, styles = batch.images[source][:side], batch.images[target][-side:]
     here, there = model.domains[source], model.domains[target]
     style_codes = model.encode_style(styles, target)

@@ -1,4 +1,5 @@
-"""IIAE's loss and training step (arXiv 2012.04251, eq. 7), and the reading of the PyTorch reference's checkpoints."""
+"""IIAE's loss and training step (arXiv 2012.04251, eq. 7), and the reading of the PyTorch reference's
+checkpoints."""
 
 from itertools import chain
 from typing import Any
@@ -28,7 +29,9 @@ class IIAESolver(Solver):
         self.model = self.networks["iiae"] = self.place(IIAE(self.config.resolution, **net.model_dump()))
         for name, parts in OPTIMIZED.items():
             modules = (getattr(self.model, part) for part in parts)
-            self.optimizers[name] = self.adam(chain.from_iterable(m.parameters() for m in modules if m is not None))
+            self.optimizers[name] = self.adam(
+                chain.from_iterable(m.parameters() for m in modules if m is not None)
+            )
         pairs = len(self.train_set) if self.train_set is not None else 1
         self.kl_scale = self.training.batch_size / pairs if self.training.kld_scale == "dataset" else 1.0
 
@@ -50,12 +53,15 @@ class IIAESolver(Solver):
             optimizers = {name: state[f"optimizer_{name}"] for name in OPTIMIZED}
         except KeyError as missing:
             raise CheckpointError(f"it looks like the IIAE reference's and has no {missing}") from None
-        weights = {f"{part}.{key}": value for part, tensors in networks.items() for key, value in tensors.items()}
+        weights = {
+            f"{part}.{key}": value for part, tensors in networks.items() for key, value in tensors.items()
+        }
         return {"iters": state["iters"], "networks": {"iiae": weights}, "optimizers": optimizers}
 
 
 def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """The unweighted terms: L1 as the mean over pixels and images, KLs as nats per image, averaged over the batch."""
+    """The unweighted terms: L1 as the mean over pixels and images, KLs as nats per image, averaged over the
+    batch."""
     return {
         "rec_x": (output.x_reconstruction - x).abs().mean(),
         "rec_y": (output.y_reconstruction - y).abs().mean(),
@@ -73,6 +79,8 @@ def total_loss(losses: dict[str, Tensor], weights: IIAETraining, kl_scale: float
     exclusive = weights.X_kld_weight * (losses["kl_zx"] + losses["kl_zy"])
     shared = weights.S_kld_weight * losses["kl_zs"]
     inter = weights.inter_kld_weight * (losses["kl_inter_x"] + losses["kl_inter_y"])
+    if weights.inter_anneal_iters:
+        inter = kl_annealing(iteration, weights.inter_anneal_iters) * inter
     reconstruction = weights.rec_weight * (losses["rec_x"] + losses["rec_y"])
     return reconstruction + kl_scale * (anneal * (exclusive + shared) + inter)
 

@@ -13,12 +13,14 @@ from dataloader.loader import in_order
 from models.translator import Translator
 
 
-def recall_at_1(queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, block: int = 1024) -> float:
+def recall_at_1(
+    queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tensor, block: int = 1024
+) -> float:
     """The fraction of queries [N, D] whose nearest key [M, D] by L2 has the query's id.
 
-    Computed in blocks of `block` queries, so that memory stays at block x M. The squared distance is expanded in
-    float64 around the keys' mean, so that codes far from the origin lose nothing. Among equally near keys the first
-    counts, so codes that all coincide score at chance.
+    Computed in blocks of `block` queries, so that memory stays at block x M. The squared distance is
+    expanded in float64 around the keys' mean, so that codes far from the origin lose nothing. Among equally
+    near keys the first counts, so codes that all coincide score at chance.
     """
     centre = keys.double().mean(dim=0)
     queries, keys = queries.double().sub_(centre), keys.double().sub_(centre)
@@ -31,13 +33,17 @@ def recall_at_1(queries: Tensor, keys: Tensor, query_ids: Tensor, key_ids: Tenso
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of each image: [B, 3, R, R] twice -> [B], for images in [-1, 1] between 0 and 2."""
+    """Mean absolute difference of each image: [B, 3, R, R] twice -> [B], for images in [-1, 1] between 0
+    and 2."""
     return (a - b).abs().flatten(1).mean(dim=1)
 
 
 @torch.no_grad()
-def paired_metrics(model: Translator, dataset: Dataset, batch_size: int, device: torch.device) -> dict[str, float]:
-    """Retrieval, reconstruction and translation over a whole paired split of two domains. The model is in eval mode."""
+def paired_metrics(
+    model: Translator, dataset: Dataset, batch_size: int, device: torch.device
+) -> dict[str, float]:
+    """Retrieval, reconstruction and translation over a whole paired split of two domains. The model is in
+    eval mode."""
     names = model.domains
     codes: dict[str, list[Tensor]] = {}
     for values in encoded_batches(model, dataset, batch_size, device):

@@ -1,4 +1,5 @@
-"""The pages of a run: index.html with loss curves, samples by iteration and results; opens in a browser with no server."""
+"""The pages of a run: index.html with loss curves, samples by iteration and results; opens in a browser
+with no server."""
 
 import json
 from pathlib import Path
@@ -32,11 +33,14 @@ def write_pages(run: RunFolder, config: Config) -> None:
     common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
     write_whole(
         run.root / "index.html",
-        page.render(curves=curves(rows), samples=relative(samples, run.root), grids=names(grids, run.root), **common),
+        page.render(
+            curves=curves(rows), samples=relative(samples, run.root), grids=names(grids, run.root), **common
+        ),
     )
     if metrics:
         write_whole(
-            run.results / "index.html", page.render(curves=[], samples=[], grids=names(grids, run.results), **common)
+            run.results / "index.html",
+            page.render(curves=[], samples=[], grids=names(grids, run.results), **common),
         )
 
 
@@ -50,14 +54,25 @@ def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in (key for key in rows[-1] if key not in NOT_LOSSES):
         points = [(row["iteration"], row[name]) for row in thin if name in row]
         values = sorted(value for _, value in points)
-        low, high = values[0], values[min(len(values) - 1, int(len(values) * 0.98))]  # a wild start hides nothing
+        low, high = (
+            values[0],
+            values[min(len(values) - 1, int(len(values) * 0.98))],
+        )  # a wild start hides nothing
         span, first, last = (high - low) or 1.0, points[0][0], points[-1][0]
         path = " ".join(
-            f"{(x - first) / max(1, last - first) * WIDTH:.1f},{HEIGHT - (min(y, high) - low) / span * HEIGHT:.1f}"
+            f"{(x - first) / max(1, last - first) * WIDTH:.1f},{(high - min(y, high)) / span * HEIGHT:.1f}"
             for x, y in points
         )
         charts.append(
-            {"name": name, "path": path, "low": low, "high": high, "now": points[-1][1], "first": first, "last": last}
+            {
+                "name": name,
+                "path": path,
+                "low": low,
+                "high": high,
+                "now": points[-1][1],
+                "first": first,
+                "last": last,
+            }
         )
     return charts
 

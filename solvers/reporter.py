@@ -1,4 +1,5 @@
-"""What a person sees while a run goes on: a progress bar or plain lines, TensorBoard, metrics.jsonl and the results."""
+"""What a person sees while a run goes on: a progress bar or plain lines, TensorBoard, metrics.jsonl and the
+results."""
 
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,9 @@ class Reporter:
         self.done = start
         self.writer = SummaryWriter(str(run.logs), purge_step=start + 1 if start else None)
         terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=stop, initial=start, unit="it", dynamic_ncols=True, disable=not terminal, smoothing=0.05)
+        self.bar = tqdm(
+            total=stop, initial=start, unit="it", dynamic_ncols=True, disable=not terminal, smoothing=0.05
+        )
         try:
             yield
         finally:

@@ -1,7 +1,6 @@
 """A run's folder: where everything that one run writes goes, and how a run is found again."""
 
 import json
-import os
 import re
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +32,9 @@ class RunFolder:
             values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
             write_whole(self.config, json.dumps({**values, "versions": versions}, indent=2) + "\n")
         except OSError as error:
-            raise RunError(f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere") from None
+            raise RunError(
+                f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
+            ) from None
 
     def sample_folder(self, iteration: int) -> Path:
         folder = self.samples / f"{iteration:06d}"
@@ -68,7 +69,7 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     sync(part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def new_run(config: Config) -> RunFolder:
@@ -79,7 +80,8 @@ def new_run(config: Config) -> RunFolder:
             raise RunError(f"run_dir {folder.root} is a file; give a folder")
         if any(folder.models.glob("*-checkpoint.pt")):
             raise RunError(
-                f"run_dir {folder.root} already holds a trained run; go on with training.resume_iters=latest or give another run_dir"
+                f"run_dir {folder.root} already holds a trained run; "
+                "go on with training.resume_iters=latest or give another run_dir"
             )
         return folder
     name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.id}"
@@ -88,11 +90,15 @@ def new_run(config: Config) -> RunFolder:
 
 
 def find_run(config: Config) -> RunFolder | None:
-    """The run that this config means when it names no other: `run_dir`, or the newest of this id in `output_dir` that
-    has a checkpoint; None if there is none."""
+    """The run that this config means when it names no other: `run_dir`, or the newest of this id in
+    `output_dir` that has a checkpoint; None if there is none."""
     if config.run_dir is not None:
         return RunFolder(Path(config.run_dir)) if Path(config.run_dir).is_dir() else None
     stamp = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)_" + re.escape(config.id) + r"(?:-(\d+))?")
-    found = [(match[1], int(match[2] or 1), path) for path in Path(config.output_dir).glob("*") if (match := stamp.fullmatch(path.name))]
+    found = [
+        (match[1], int(match[2] or 1), path)
+        for path in Path(config.output_dir).glob("*")
+        if (match := stamp.fullmatch(path.name))
+    ]
     runs = [RunFolder(path) for *_, path in sorted(found, reverse=True)]
     return next((run for run in runs if any(run.models.glob("*-checkpoint.pt"))), None)

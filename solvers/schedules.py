@@ -10,8 +10,8 @@ from configs.schema import Training
 
 
 def learning_rate(training: Training, iteration: int) -> float:
-    """The learning rate of iteration 1, 2, ... max_iters. Milestones as torch's MultiStepLR stepped once an iteration:
-    the first iteration after milestone m runs at the lowered rate."""
+    """The learning rate of iteration 1, 2, ... max_iters. Milestones as torch's MultiStepLR stepped once an
+    iteration: the first iteration after milestone m runs at the lowered rate."""
     done = iteration - 1
     match training.lr_schedule:
         case "milestones":

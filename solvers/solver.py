@@ -1,4 +1,5 @@
-"""The Solver: one experiment's training loop and everything around it. A model's own solver adds `build` and `train_step`."""
+"""The Solver: one experiment's training loop and everything around it. A model's own solver adds `build`
+and `train_step`."""
 
 import platform
 import signal
@@ -17,31 +18,30 @@ from dataloader import Batch, Dataset, open_dataset
 from dataloader.loader import TrainLoader
 from models.translator import Translator
 from solvers import distributed
-from solvers.checkpoint import CheckpointError, remove_leftovers, save_checkpoint, usable
+from solvers.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
 from solvers.evaluation import evaluate, fixed_batch, save_samples
 from solvers.report import write_pages
 from solvers.reporter import Reporter
 from solvers.run_folder import RunError, RunFolder, find_run, new_run
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.setup import pick_device, pick_precision, prepare_backends
-
-
-class NonFiniteLoss(RuntimeError):
-    """A loss became NaN or infinite; the message says which, when, and what the last good checkpoint is."""
+from solvers.watch import LossWatch, NonFiniteLoss
 
 
 class Solver:
     """Trains and tests one experiment.
 
-    A subclass sets `model` (the Translator), `networks` (all that a checkpoint holds, by name) and `optimizers` (by name)
-    in `build`, and returns the losses of one iteration from `train_step`. Whatever changes during training is computed
-    from (seed, rank, iteration), so that a resumed run equals one that never stopped.
+    A subclass sets `model` (the Translator), `networks` (all that a checkpoint holds, by name) and
+    `optimizers` (by name) in `build`, and returns the losses of one iteration from `train_step`. Whatever
+    changes during training is computed from (seed, rank, iteration), so that a resumed run equals one that
+    never stopped.
     """
 
     model: Translator
 
     def __init__(self, config: Config):
-        """Open the data and build the networks; nothing is written. Raises DataError, RunError, ValueError."""
+        """Open the data and build the networks; nothing is written. Raises DataError, RunError,
+        ValueError."""
         self.config, self.training = config, config.training
         self.rank, self.world = distributed.rank(), distributed.world()
         self.device = pick_device(config.device, distributed.local_rank())
@@ -59,7 +59,7 @@ class Solver:
         self.reporter = Reporter(enabled=self.rank == 0)
         self.stop_signal: int | None = None
 
-    # What a model's solver writes ------------------------------------------------------------------------------------
+    # --- What a model's solver writes
 
     def build(self) -> None:
         """Set `model`, `networks` (each through `place`) and `optimizers` (through `adam`)."""
@@ -73,10 +73,11 @@ class Solver:
         """A public checkpoint of this model in our form; the default knows none. Raises CheckpointError."""
         raise CheckpointError("it is no checkpoint of this program")
 
-    # What it may use -------------------------------------------------------------------------------------------------
+    # --- What it may use
 
     def place(self, network: nn.Module) -> nn.Module:
-        """Move a network to the device, in the memory format and with the compilation that the config asks for."""
+        """Move a network to the device, in the memory format and with the compilation that the config asks
+        for."""
         on_gpu = self.device.type == "cuda"
         network.to(self.device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
         if self.config.compile:
@@ -96,69 +97,87 @@ class Solver:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def update(self, loss: Tensor, *names: str) -> None:
-        """Clear gradients, go backward from `loss`, average over processes, and step the optimisers of these names."""
+        """Clear gradients, go backward from `loss`, average over processes, and step the optimisers of
+        these names."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         for name in names:
-            distributed.average_gradients(p for group in self.optimizers[name].param_groups for p in group["params"])
+            distributed.average_gradients(
+                p for group in self.optimizers[name].param_groups for p in group["params"]
+            )
             self.scaler.step(self.optimizers[name])
         self.scaler.update()
 
-    # Training --------------------------------------------------------------------------------------------------------
+    # --- Training
 
     def train(self) -> None:
-        """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError, RunError,
-        NonFiniteLoss."""
+        """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError,
+        RunError, NonFiniteLoss."""
         t = self.training
         if t.batch_size % self.world:
-            raise RunError(f"training.batch_size {t.batch_size} cannot be shared evenly by {self.world} processes")
-        iteration = self.restore_for_training()
-        if iteration >= t.max_iters:
-            raise RunError(f"the checkpoint is of iteration {iteration} and training.max_iters is {t.max_iters}: nothing left to train")
+            raise RunError(f"training.batch_size {t.batch_size} does not divide by {self.world} processes")
+        start = self.restore_for_training()
+        if start >= t.max_iters:
+            raise RunError(
+                f"the checkpoint is of iteration {start}: raise training.max_iters above {t.max_iters}"
+            )
         run = self.run
         assert run is not None and self.train_set is not None
         if self.rank == 0:
             run.create(self.config, versions())
-            run.forget_after(iteration)
+            run.forget_after(start)
             remove_leftovers(run.models)
-        self.announce("training", self.train_set, iteration)
-        loader = TrainLoader(
-            self.train_set, t.batch_size, self.config.seed, self.device, self.rank, self.world, self.config.workers
-        )
+        self.announce("training", self.train_set, start)
+        ranks = {"rank": self.rank, "world": self.world, "workers": self.config.workers}
+        loader = TrainLoader(self.train_set, t.batch_size, self.config.seed, self.device, **ranks)
         fixed = fixed_batch(self.test_set, self.device)
         watch = LossWatch(self.device)
-        with self.catch_signals(), self.reporter.training(run, iteration, t.max_iters):
-            for iteration, raw in loader.iterate(iteration, t.max_iters):
+        iteration = start
+        with self.catch_signals(), self.reporter.training(run, start, t.max_iters):
+            for iteration, raw in loader.iterate(start, t.max_iters):
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
                 watch.see(iteration, losses)
                 self.reporter.tick()
                 stopping = distributed.any_process(self.stop_signal is not None, self.device)
-                last = stopping or iteration == t.max_iters
-                saving = last or iteration % t.model_save_freq == 0
+                saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 if saving or iteration % t.print_freq == 0:
                     self.check_finite(watch)
                 if iteration % t.print_freq == 0:
                     self.reporter.losses(iteration, losses, learning_rate(t, iteration))
                 if self.rank == 0 and iteration % t.sample_freq == 0:
-                    save_samples(self.model, fixed, run.sample_folder(iteration), self.config.seed, self.reporter, iteration)
-                    write_pages(run, self.config)
-                if saving and self.rank == 0:
+                    self.save_samples(fixed, iteration)
+                if self.rank == 0 and saving:
                     save_checkpoint(run.models, iteration, self.state(), t.keep_checkpoints)
                 if stopping:
                     break
         distributed.barrier()
-        if self.rank:
-            return
+        if self.rank == 0:
+            self.finish(iteration)
+
+    def finish(self, iteration: int) -> None:
+        """After the last iteration: test mode, or the word on how to go on after a signal."""
+        run = self.run
+        assert run is not None
         write_pages(run, self.config)
-        if self.stop_signal is not None and iteration < t.max_iters:
+        if self.stop_signal is not None and iteration < self.training.max_iters:
             name = signal.Signals(self.stop_signal).name
-            self.reporter.say(f"Stopped by {name} at iteration {iteration}, saved. Go on with training.resume_iters=latest run_dir={run.root}")
+            how = f"training.resume_iters=latest run_dir={run.root}"
+            self.reporter.say(
+                f"Stopped by {name} at iteration {iteration}, which is saved. Go on with: {how}"
+            )
         elif self.config.test.after_training:
             self.evaluate(run, iteration)
         else:
             self.reporter.say(f"Trained to iteration {iteration}. Pictures: {run.root / 'index.html'}")
+
+    def save_samples(self, fixed: Batch, iteration: int) -> None:
+        """The grids of this iteration and a page that shows them; training goes on unchanged."""
+        assert self.run is not None
+        folder, seed, paired = self.run.sample_folder(iteration), self.config.seed, self.test_set.paired
+        save_samples(self.model, fixed, folder, seed, self.reporter, iteration, paired)
+        write_pages(self.run, self.config)
 
     def set_time(self, iteration: int) -> None:
         """Make this iteration's learning rates and random draws a function of (seed, rank, iteration)."""
@@ -169,12 +188,10 @@ class Solver:
                 group["lr"] = rate * group["lr_scale"]
         self.model.train()
 
-    def check_finite(self, watch: "LossWatch") -> None:
+    def check_finite(self, watch: LossWatch) -> None:
         fault = watch.fault()
         if fault is None:
             return
-        from solvers.checkpoint import checkpoints_in
-
         assert self.run is not None
         good = [path for iteration, path in checkpoints_in(self.run.models) if iteration < fault[0]]
         last = f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
@@ -195,7 +212,7 @@ class Solver:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    # Checkpoints -----------------------------------------------------------------------------------------------------
+    # --- Checkpoints
 
     def state(self) -> dict[str, Any]:
         """Networks, optimisers and config: with the iteration, all that a resumed run needs."""
@@ -207,7 +224,8 @@ class Solver:
         }
 
     def restore_for_training(self) -> int:
-        """Choose the run folder and load the checkpoint that the config asks for; the iteration it is of (0: none)."""
+        """Choose the run folder and load the checkpoint that the config asks for; the iteration it is of
+        (0: none)."""
         t = self.training
         if t.restored_model_path:
             iteration = self.load(Path(t.restored_model_path), t.resume_iters)
@@ -216,15 +234,17 @@ class Solver:
         found = find_run(self.config) if t.resume_iters != 0 else None
         if found is None or not any(found.models.glob("*-checkpoint.pt")):
             if t.resume_iters not in (0, "latest"):
-                raise CheckpointError(f"no run of {self.config.id} has a checkpoint to resume; set training.restored_model_path")
+                raise CheckpointError(
+                    f"no run of {self.config.id} has a checkpoint to resume; set training.restored_model_path"
+                )
             self.run = new_run(self.config)
             return 0
         self.run = found
         return self.load(found.root, t.resume_iters)
 
     def load(self, where: Path, which: int | str, training: bool = True) -> int:
-        """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With "latest", a broken
-        one is passed over with a warning for the one before. Raises CheckpointError."""
+        """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With
+        "latest", a broken one is passed over with a warning for the one before. Raises CheckpointError."""
         fault: CheckpointError | None = None
         for path, state in usable(where, which):
             if isinstance(state, CheckpointError):
@@ -251,7 +271,9 @@ class Solver:
                 network.load_state_dict(state["networks"][name])
             except RuntimeError as error:
                 lines = [line.strip() for line in str(error).splitlines()[1:]]
-                raise CheckpointError(f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}") from None
+                raise CheckpointError(
+                    f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
+                ) from None
         if not training:
             return
         for name, optimizer in self.optimizers.items():
@@ -265,18 +287,24 @@ class Solver:
         if state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])
 
-    # Testing ---------------------------------------------------------------------------------------------------------
+    # --- Testing
 
     def test(self) -> None:
-        """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError, RunError."""
+        """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError,
+        RunError."""
         test = self.config.test
         found = RunFolder(Path(test.test_path)) if test.test_path else find_run(self.config)
         if found is None:
-            raise CheckpointError(f"no run of {self.config.id} in {self.config.output_dir}; set test.test_path to a run folder or a .pt file")
+            raise CheckpointError(
+                f"no run of {self.config.id} in {self.config.output_dir}; "
+                "set test.test_path to a run folder or a .pt file"
+            )
         iteration = self.load(found.root, test.test_iters, training=False)
         if self.rank:
             return
-        if not found.config.exists():  # a bare checkpoint or a foreign run: its results go into a run folder of our own
+        if (
+            not found.config.exists()
+        ):  # a bare checkpoint or a foreign run: its results go into a run folder of our own
             found = new_run(self.config)
             found.create(self.config, versions())
         self.announce("testing", self.test_set, iteration)
@@ -287,47 +315,24 @@ class Solver:
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
 
-    # Small things ----------------------------------------------------------------------------------------------------
+    # --- Small things
 
     def open_split(self, split: str) -> Dataset:
-        if self.rank == 0:
-            opened = open_dataset(self.config.dataset, self.config.data_folder, split, self.config.resolution)
-        distributed.barrier()  # a set that makes itself on first use is made once
-        return opened if self.rank == 0 else open_dataset(self.config.dataset, self.config.data_folder, split, self.config.resolution)
+        """One split of the config's data; rank 0 opens it first, since a set may make itself on first use."""
+        config = self.config
+        for turn in range(min(2, self.world)):
+            if (self.rank == 0) == (turn == 0):
+                opened = open_dataset(config.dataset, config.data_folder, split, config.resolution)
+            distributed.barrier()
+        return opened
 
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())
-        what = f"{self.config.model} {verb} on {self.config.dataset}: {len(data):,} {'pairs' if data.paired else 'images'}"
+        size = f"{len(data):,} {'pairs' if data.paired else 'images'}"
+        what = f"{self.config.model} {verb} on {self.config.dataset}: {size}"
         how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
         self.reporter.say(f"{what} at {self.config.resolution} x {self.config.resolution}; {how}{since}")
-
-
-class LossWatch:
-    """Looks at every loss of every iteration without pulling any to the host: the first iteration at which each was
-    not finite is kept on the device until it is asked for."""
-
-    NEVER = torch.iinfo(torch.int64).max
-
-    def __init__(self, device: torch.device):
-        self.device, self.names = device, []
-        self.first_bad: Tensor | None = None
-
-    def see(self, iteration: int, losses: dict[str, Tensor]) -> None:
-        values = torch.stack([loss.float() for loss in losses.values()])
-        if self.first_bad is None or self.names != list(losses):
-            self.names = list(losses)
-            self.first_bad = torch.full((len(losses),), self.NEVER, device=self.device)
-        now = torch.where(values.isfinite(), self.NEVER, iteration)
-        self.first_bad = torch.minimum(self.first_bad, now)
-
-    def fault(self) -> tuple[int, str] | None:
-        """(iteration, name) of the first loss that was not finite, or None."""
-        if self.first_bad is None:
-            return None
-        first = self.first_bad.tolist()
-        iteration = min(first)
-        return None if iteration == self.NEVER else (iteration, self.names[first.index(iteration)])
 
 
 def versions() -> dict[str, str]:
