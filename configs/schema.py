@@ -5,9 +5,17 @@ this file:
 """
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 
 def _whole(value: Any) -> Any:
@@ -64,6 +72,14 @@ class Training(Section):
     """Iterations between two checkpoints."""
     keep_checkpoints: Annotated[Whole, Field(ge=0)] = 0
     """Keep only this many newest checkpoints; 0 keeps all."""
+
+    @model_validator(mode="after")
+    def _path_and_iteration_go_together(self) -> Self:
+        if self.restored_model_path and self.resume_iters == 0:
+            raise ValueError(
+                "no restored_model_path while training.resume_iters is 0; set that to an iteration or latest"
+            )
+        return self
 
 
 class Test(Section):

@@ -6,8 +6,10 @@
 `new_folder` writes it: the folder appears complete, under its own name, or not at all.
 """
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,10 +29,15 @@ class DataError(ValueError):
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder beside `target`; on success everything in it is synced and it becomes `target`,
-    in place of a folder that stood there. On any failure it is removed and `target` stays as it was."""
+    in place of a folder that stood there. On any failure it is removed and `target` stays as it was. What
+    runs that were killed left behind is removed first."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    with locked(target.parent):
+        remove_leftovers(target)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        in_use = os.open(work, os.O_RDONLY)
+        lock(in_use)
     try:
         yield work
         work.chmod(0o755)
@@ -45,6 +52,43 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        os.close(in_use)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the work folders for `target` that no living process holds locked."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[^.]+\.(part|old)")
+    for path in [path for path in target.parent.iterdir() if ours.fullmatch(path.name)]:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:  # finished in the meantime, or another user's
+            continue
+        try:
+            if lock(handle, wait=False):
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes that do this for `folder`."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock(handle: int, wait: bool = True) -> bool:
+    """Lock an open folder until it is closed or the process ends, however it ends; whether that succeeded.
+    It never does on file systems without locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def sync(path: Path) -> None:

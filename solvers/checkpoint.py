@@ -15,6 +15,7 @@ from dataloader.packed import sync
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
+UNREADABLE = (PermissionError, FileNotFoundError, IsADirectoryError)
 
 
 class CheckpointError(RuntimeError):
@@ -70,20 +71,21 @@ def candidates(where: Path, which: int | str) -> list[Path]:
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """The dict in one checkpoint, tensors and plain values only. Raises CheckpointError."""
     try:
+        if zipfile.is_zipfile(path):  # torch.load does not look at the sums that the file carries
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise CheckpointError(f"{path} cannot be loaded: it is damaged (in {damaged})")
         # The schedulers of the IIAE reference hold their milestones in a Counter.
         with torch.serialization.safe_globals([Counter]):
             state = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = (
-            "it is truncated or no checkpoint"
-            if "Weights only" not in str(error)
-            else "it holds more than tensors"
-        )
+        reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
+    except CheckpointError:
+        raise
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        reason = (
-            error.strerror if isinstance(error, OSError) and error.strerror else "it is truncated or damaged"
-        )
+        reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     if not isinstance(state, dict) or not isinstance(state.get("iters"), int):
         raise CheckpointError(

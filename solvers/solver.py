@@ -54,7 +54,10 @@ class Solver:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         seed_iteration(config.seed, 0, 0)
-        self.build()
+        try:
+            self.build()
+        except ValueError as error:  # sizes that make no network; models know no configs
+            raise RunError(f"resolution {config.resolution} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
         self.stop_signal: int | None = None

@@ -1,0 +1,142 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from configs.load import ConfigError, load_config
+from configs.schema import json_schema
+
+SAMPLE = ROOT / "configs/iiae_mnist.json"
+
+
+def refusal(path, *overrides):
+    with pytest.raises(ConfigError) as error:
+        load_config(path, overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_sample_config_of_the_reference_means_what_it_says():
+    config = load_config(SAMPLE)
+    t = config.training
+    assert (config.model, config.dataset, config.resolution, config.train) == ("IIAE", "MNIST-CDCB", 256, 1)
+    assert (t.max_iters, t.batch_size, t.lr, t.beta1, t.beta2) == (50_000, 16, 2e-5, 0.9, 0.999)
+    assert (t.rec_weight, t.X_kld_weight, t.S_kld_weight, t.inter_kld_weight) == (100.02, 5.02, 0.02, 5.0)
+    assert (t.milestones, t.scheduler_gamma, t.kld_scale) == ([10_000, 30_000], 0.5, "dataset")
+    assert config.network.model_dump() == {
+        "base_width": 32,
+        "stages": None,
+        "exclusive_dim": 8,
+        "shared_dim": 128,
+        "shared_trunk": True,
+        "dropout": 0.5,
+        "init": "kaiming",
+    }
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.json")), ids=lambda p: p.name)
+def test_every_config_is_valid_and_names_the_schema(path):
+    if path.name == "schema.json":
+        return
+    assert json.loads(path.read_text())["$schema"] == "schema.json"
+    load_config(path)
+
+
+def test_schema_json_is_made_from_the_schema():
+    assert json.loads((ROOT / "configs/schema.json").read_text()) == json_schema(), (
+        "stale; run: python -m configs.schema > configs/schema.json"
+    )
+
+
+def test_whole_numbers_may_be_written_with_an_exponent():
+    config = load_config(SAMPLE, ["training.max_iters=1e6", "training.milestones=[1e3, 2.0e3]"])
+    assert (config.training.max_iters, config.training.milestones) == (1_000_000, [1000, 2000])
+    assert isinstance(config.training.max_iters, int)
+
+
+def test_overrides_reach_every_depth_and_may_be_text_or_json():
+    words = ["train=0", "training.batch_size=32", "path_to_data=/a b", "training.resume_iters=latest"]
+    config = load_config(SAMPLE, words)
+    assert (config.train, config.training.batch_size) == (0, 32)
+    assert (config.path_to_data, config.training.resume_iters) == ("/a b", "latest")
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("training.batch_szie=3", ["training.batch_szie is no key", "did you mean training.batch_size?"]),
+        ("modle=3", ["modle is no key", "did you mean model?"]),
+        ("zzz=1", ["zzz is no key", "known keys here: id, model, dataset"]),
+        ("training.lr=fast", ['training.lr: got "fast"', "a finite number"]),
+        ("training.lr=0", ["training.lr: got 0", "above 0"]),
+        ("training.lr=NaN", ["training.lr: got NaN", "a finite number"]),
+        ("training.max_iters=1.5", ["training.max_iters: got 1.5", "a whole number"]),
+        ("training.batch_size=true", ["training.batch_size: got true", "a whole number"]),
+        ("training.batch_size=1", ["training.batch_size: got 1", "at least 2"]),
+        ("training.resume_iters=last", ['got "last"', 'a whole number or "latest"']),
+        ('training.milestones=[1, "a"]', ["training.milestones.1", '"a"', "a whole number"]),
+        ("resolution=100", ["resolution: got 100", "a power of two from 32 up"]),
+        ("train=2", ["train: got 2", "0 or 1"]),
+        ("device=gpu", ['device: got "gpu"', "cuda"]),
+        ("model=iiae", ['model: got "iiae"', "did you mean IIAE?"]),
+        ("dataset=MNIST", ['dataset: got "MNIST"', '"MNIST-CDCB"']),
+        ("training=3", ["training: got 3", "an object"]),
+        ("id=../x", ["id: got", "names a folder"]),
+        ("training.restored_model_path=x", ["training.resume_iters is 0", "latest"]),
+        ("train", ["'train' is no override", "key=value"]),
+        ("id.x=3", ["'id.x=3'", "holds no keys"]),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(override, parts):
+    line = refusal(SAMPLE, override)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "the file is empty"),
+        ("{}", "model is missing"),
+        ("[1]", "must hold a JSON object {...}, not a list"),
+        ("3", "not a number"),
+        ('{"id": 1,}', "not valid JSON"),
+        ('{"id": "a", "id": "b"}', "'id' stands there twice"),
+        ('{"model": "IIAE", "dataset": "Digits-CDCB"}', "id is missing"),
+        ('{"model": ["IIAE"]}', 'model: got ["IIAE"]'),
+        ('{"extends": "itself.json"}', "leads back to itself"),
+        ('{"extends": 3}', "extends: got 3"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused_in_one_line(tmp_path, text, part):
+    path = tmp_path / "itself.json"
+    path.write_text(text)
+    line = refusal(path)
+    assert part in line
+    assert str(path) in line
+
+
+def test_a_missing_config_names_the_nearest_one(tmp_path):
+    (tmp_path / "iiae_digits.json").write_text("{}")
+    assert "did you mean iiae_digits.json?" in refusal(tmp_path / "iae_digits.json")
+
+
+def test_several_faults_are_all_named():
+    line = refusal(SAMPLE, "seed=-1", "training.lr=x", "training.beta1=2")
+    assert all(key in line for key in ("seed", "training.lr", "training.beta1"))
+
+
+def test_a_config_may_extend_another_and_say_only_what_differs(tmp_path):
+    base = json.loads(SAMPLE.read_text())
+    (tmp_path / "base.json").write_text(json.dumps(base))
+    (tmp_path / "child.json").write_text('{"extends": "base.json", "id": "c", "training": {"lr": 0.5}}')
+    config = load_config(tmp_path / "child.json")
+    assert (config.id, config.training.lr, config.training.batch_size) == ("c", 0.5, 16)
+
+
+def test_help_names_models_and_data_sets_without_loading_torch():
+    code = "import sys, main; status = main.main(['--help']); sys.exit(status or 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in ("usage:", "IIAE", "MNIST-CDCB", "Digits-CDCB"))

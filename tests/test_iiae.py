@@ -1,0 +1,193 @@
+"""IIAE's networks and losses against independent computations."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import SHARED
+from torch.distributions import Normal, kl_divergence
+
+from configs.schema import IIAETraining
+from models.blocks import LOGVAR_MAX, Gaussian
+from models.iiae import IIAE
+from solvers.iiae import iiae_losses, kl_between, kl_to_standard, total_loss
+
+REFERENCE = SHARED / "reference/checkpoints/iiae_pytorch.json"
+
+
+def gaussian(batch: int, dim: int) -> Gaussian:
+    return Gaussian(torch.randn(batch, dim), torch.randn(batch, dim))
+
+
+def test_at_256_there_are_as_many_parameters_as_in_the_reference():
+    with torch.device("meta"):
+        model = IIAE(256)
+    assert sum(p.numel() for p in model.parameters()) == 84_271_238
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the list of the reference's names is not at hand")
+def test_at_256_every_name_and_shape_is_the_references():
+    with torch.device("meta"):
+        ours = {name: list(tensor.shape) for name, tensor in IIAE(256).state_dict().items()}
+    networks = json.loads(REFERENCE.read_text())["networks"]
+    assert ours == {
+        f"{net}.{name}": shape for net, tensors in networks.items() for name, shape in tensors.items()
+    }
+
+
+def plain_trunk(w: dict, prefix: str, image: torch.Tensor, stages: int) -> torch.Tensor:
+    for i in range(stages):
+        image = F.conv2d(
+            image, w[f"{prefix}.downsample.{i}.0.weight"], w[f"{prefix}.downsample.{i}.0.bias"], 2, 1
+        )
+        image = F.leaky_relu(plain_norm(w, f"{prefix}.downsample.{i}.1", image), 0.02)
+    return image
+
+
+def plain_norm(w: dict, prefix: str, x: torch.Tensor) -> torch.Tensor:
+    shape = (1, -1) + (1,) * (x.ndim - 2)
+    mean, var = w[f"{prefix}.running_mean"].view(shape), w[f"{prefix}.running_var"].view(shape)
+    return (x - mean) / (var + 1e-5).sqrt() * w[f"{prefix}.weight"].view(shape) + w[f"{prefix}.bias"].view(
+        shape
+    )
+
+
+def plain_linear(w: dict, name: str, x: torch.Tensor) -> torch.Tensor:
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def plain_content(w: dict, image: torch.Tensor, r: str, stages: int) -> torch.Tensor:
+    """The mean of r(z^s|.) as the reference computes it in eval mode."""
+    features = plain_trunk(w, "FE", image, stages)
+    conv = F.conv2d(features, w[f"{r}.downsample.0.0.weight"], w[f"{r}.downsample.0.0.bias"], 1, 2)
+    features = F.leaky_relu(plain_norm(w, f"{r}.downsample.0.1", conv), 0.02).flatten(1)
+    both = plain_linear(w, f"{r}.fc_mu_var.1", plain_linear(w, f"{r}.fc_mu_var.0", features))
+    return both[:, : both.shape[1] // 2]
+
+
+def plain_decode(
+    w: dict, name: str, exclusive: torch.Tensor, shared: torch.Tensor, side: int
+) -> torch.Tensor:
+    x = plain_linear(w, f"{name}.z_to_dec.0.0", torch.cat((exclusive, shared), 1))
+    x = F.relu(plain_norm(w, f"{name}.z_to_dec.0.1", x)).view(len(x), -1, side, side)
+    stage = 0
+    while f"{name}.upsample.{stage}.0.weight" in w:
+        prefix = f"{name}.upsample.{stage}"
+        x = F.conv_transpose2d(x, w[f"{prefix}.0.weight"], w[f"{prefix}.0.bias"], 2, 1)
+        x = F.relu(plain_norm(w, f"{prefix}.1", x))
+        stage += 1
+    last = f"{name}.last_layer.0"
+    return torch.tanh(F.conv_transpose2d(x, w[f"{last}.weight"], w[f"{last}.bias"], 2, 1))
+
+
+@pytest.mark.parametrize(("resolution", "stages", "side"), [(32, 3, 2), (64, 4, 2), (128, 4, 4)])
+def test_the_four_verbs_compute_what_the_reference_computes_in_eval_mode(resolution, stages, side):
+    torch.manual_seed(0)
+    model = IIAE(resolution, base_width=4, shared_dim=16)
+    x, y = torch.rand(2, 4, 3, resolution, resolution) * 2 - 1
+    for _ in range(2):
+        model(x, y)  # running statistics that are not at their start
+    w = model.eval().state_dict()
+    with torch.no_grad():
+        content, style = model.encode_content(y, 1), model.encode_style(x, 0)
+        image = model.decode(content, style, 0)
+    assert torch.allclose(content, plain_content(w, y, "zy_s_encoder", stages), rtol=1e-4, atol=1e-4)
+    features = plain_trunk(w, "zx_encoder", x, stages).flatten(1)
+    assert torch.allclose(
+        style, plain_linear(w, "zx_encoder.fc_mu_var.0", features)[:, :8], rtol=1e-4, atol=1e-4
+    )
+    assert torch.allclose(image, plain_decode(w, "x_decoder", style, content, side), atol=1e-4)
+
+
+def test_with_a_trunk_per_domain_the_trunks_share_no_weight():
+    model = IIAE(32, base_width=4, shared_trunk=False).eval()
+    image = torch.rand(2, 3, 32, 32)
+    assert not torch.allclose(model.features(image, 0), model.features(image, 1))
+    joint = IIAE(32, base_width=4).eval()
+    assert torch.equal(joint.features(image, 0), joint.features(image, 1))
+
+
+def test_style_draws_are_standard_normal_and_follow_their_generator():
+    model = IIAE(32, base_width=4)
+    draw = model.sample_style(4000, 0, torch.Generator().manual_seed(1))
+    assert draw.shape == (4000, 8)
+    assert abs(draw.mean().item()) < 0.03 and abs(draw.std().item() - 1) < 0.03
+    assert torch.equal(draw, model.sample_style(4000, 1, torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("resolution", [16, 100, 48])
+def test_an_impossible_resolution_is_refused(resolution):
+    with pytest.raises(ValueError, match="power of two"):
+        IIAE(resolution)
+
+
+def test_too_many_stages_are_refused():
+    with pytest.raises(ValueError, match="1 to 4 stages"):
+        IIAE(32, stages=5)
+
+
+def test_kls_equal_torch_distributions():
+    q, p = gaussian(6, 5), gaussian(6, 5)
+    normal_q, normal_p = (Normal(g.mean, (g.logvar / 2).exp()) for g in (q, p))
+    standard = Normal(torch.zeros(5), torch.ones(5))
+    assert torch.allclose(kl_to_standard(q), kl_divergence(normal_q, standard).sum(1).mean(), rtol=1e-5)
+    assert torch.allclose(kl_between(q, p), kl_divergence(normal_q, normal_p).sum(1).mean(), rtol=1e-5)
+
+
+def test_kl_between_equals_a_monte_carlo_estimate():
+    torch.manual_seed(0)
+    q = Gaussian(torch.tensor([[0.3, -1.0]]), torch.tensor([[0.2, -0.5]]))
+    p = Gaussian(torch.tensor([[-0.4, 0.1]]), torch.tensor([[1.0, 0.3]]))
+    z = q.mean + torch.randn(400_000, 2) * (q.logvar / 2).exp()
+
+    def log_density(g):
+        return (-0.5 * (math.log(2 * math.pi) + g.logvar + (z - g.mean) ** 2 / g.logvar.exp())).sum(1)
+
+    estimate = (log_density(q) - log_density(p)).mean().item()
+    assert kl_between(q, p).item() == pytest.approx(estimate, abs=0.01)
+
+
+def test_the_loss_is_the_papers_sum_with_the_references_scale_and_annealing():
+    torch.manual_seed(0)
+    model = IIAE(32, base_width=4, shared_dim=16)
+    x, y = torch.rand(2, 6, 3, 32, 32) * 2 - 1
+    out = model(x, y)
+    weights = IIAETraining(rec_weight=100.02, X_kld_weight=5.02, S_kld_weight=0.02, inter_kld_weight=5.0)
+    iteration, scale = 700, 16 / 50_000
+    standard = {"mean": torch.zeros(1), "logvar": torch.zeros(1)}
+
+    def kl(q, mean, logvar):  # element by element, from the definition
+        per_image = []
+        for b in range(len(q.mean)):
+            total = 0.0
+            for m0, v0, m1, v1 in zip(
+                *torch.broadcast_tensors(q.mean[b], q.logvar[b], mean[b], logvar[b]), strict=True
+            ):
+                total += 0.5 * (v1 - v0 + (v0.exp() + (m0 - m1) ** 2) / v1.exp() - 1)
+            per_image.append(total)
+        return sum(per_image) / len(per_image)
+
+    def prior(q):
+        return kl(q, standard["mean"].expand_as(q.mean), standard["logvar"].expand_as(q.mean))
+
+    anneal = 1 - math.exp(-iteration / 25_000)
+    want = 100.02 * (F.l1_loss(out.x_reconstruction, x) + F.l1_loss(out.y_reconstruction, y))
+    want = want + scale * anneal * (5.02 * (prior(out.zx) + prior(out.zy)) + 0.02 * prior(out.zs))
+    want = want + scale * 5.0 * (kl(out.zs, *out.zs_from_x) + kl(out.zs, *out.zs_from_y))
+    assert torch.allclose(total_loss(iiae_losses(out, x, y), weights, scale, iteration), want, rtol=1e-4)
+
+
+def test_the_inter_annealing_is_off_by_default_and_scales_only_its_term():
+    losses = {name: torch.tensor(1.0) for name in ("rec_x", "rec_y", "kl_zx", "kl_zy", "kl_zs")}
+    losses |= {"kl_inter_x": torch.tensor(3.0), "kl_inter_y": torch.tensor(4.0)}
+    plain = total_loss(losses, IIAETraining(inter_kld_weight=2.0), 1.0, 10)
+    annealed = total_loss(losses, IIAETraining(inter_kld_weight=2.0, inter_anneal_iters=10.0), 1.0, 10)
+    assert (plain - annealed).item() == pytest.approx(2 * 7 * math.exp(-1), rel=1e-4)
+
+
+def test_a_wild_logvar_is_clamped_from_above():
+    wild = Gaussian.from_features(torch.full((2, 6), 500.0))
+    assert wild.logvar.max().item() == pytest.approx(LOGVAR_MAX)
+    assert torch.isfinite(kl_to_standard(wild))
