@@ -179,9 +179,9 @@ class IIAENetwork(Network):
     """One feature extractor for both domains; false: one each."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """In the first two stages of the decoders."""
-    init: Literal["kaiming", "pytorch"] = "kaiming"
-    """Initial weights: Kaiming-normal, as the reference; or PyTorch's own smaller ones, from which short
-    runs learn faster."""
+    posterior_init: Literal["kaiming", "small"] = "kaiming"
+    """Initial weights of the layers that give means and logvars: kaiming, as the reference; small: they start
+    near N(0, I), from which short runs learn faster."""
 
 
 class IIAEConfig(Config):

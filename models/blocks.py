@@ -1,5 +1,6 @@
 """Building blocks that several models share: convolution stages, Gaussian codes and their initialisation."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
@@ -49,9 +50,9 @@ def up(in_channels: int, out_channels: int, dropout: float = 0.0) -> nn.Sequenti
     return nn.Sequential(*layers, nn.ReLU())
 
 
-def init_kaiming(module: nn.Module) -> None:
-    """Kaiming-normal weights and zero biases for every convolution and linear layer in `module`."""
+def init_kaiming(module: nn.Module, skip: Collection[nn.Module] = ()) -> None:
+    """Kaiming-normal weights and zero biases for every convolution and linear layer in `module` but `skip`."""
     for layer in module.modules():
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and layer not in skip:
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -35,8 +35,9 @@ class IIAE(Translator):
 
     `resolution` is a power of two from 32 up. `stages` halvings lead to the encoders' last feature map, one
     more to the decoder's first; None takes `default_stages(resolution)`. With `shared_trunk` one feature
-    extractor serves both domains, as in the reference; without, each has its own. `init` "kaiming" is the
-    reference's; "pytorch" keeps PyTorch's initial weights, whose posteriors start near N(0, I).
+    extractor serves both domains, as in the reference; without, each has its own. With
+    `posterior_init` "small" instead of the reference's "kaiming", the layers that give means and logvars keep
+    PyTorch's own smaller weights, so that the posteriors start near N(0, I).
     """
 
     domains = ("x", "y")
@@ -50,7 +51,7 @@ class IIAE(Translator):
         shared_dim: int = 128,
         shared_trunk: bool = True,
         dropout: float = 0.5,
-        init: str = "kaiming",
+        posterior_init: str = "kaiming",
     ):
         super().__init__()
         stages = default_stages(resolution) if stages is None else stages
@@ -66,8 +67,8 @@ class IIAE(Translator):
         self.zy_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
         self.x_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
         self.y_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
-        if init == "kaiming":
-            init_kaiming(self)
+        posterior_layers = () if posterior_init == "kaiming" else posterior_heads(self)
+        init_kaiming(self, skip=posterior_layers)
 
     def forward(self, x: Tensor, y: Tensor) -> IIAEOutput:
         """One training pass over pairs: x, y [B, 3, R, R]. Samples come from the global generator."""
@@ -179,6 +180,12 @@ class Decoder(nn.Module):
     def forward(self, style: Tensor, content: Tensor) -> Tensor:
         features = self.z_to_dec(torch.cat((style, content), dim=1))
         return self.last_layer(self.upsample(features.unflatten(1, self.start))).float()
+
+
+def posterior_heads(model: IIAE) -> tuple[nn.Module, ...]:
+    """The linear layers that give the mean and logvar of every posterior."""
+    parts = (model.zx_encoder, model.zy_encoder, model.zs_encoder, model.zx_s_encoder, model.zy_s_encoder)
+    return tuple(layer for part in parts for layer in part.fc_mu_var)
 
 
 def default_stages(resolution: int) -> int:

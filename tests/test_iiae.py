@@ -109,6 +109,16 @@ def test_with_a_trunk_per_domain_the_trunks_share_no_weight():
     assert torch.equal(joint.features(image, 0), joint.features(image, 1))
 
 
+def test_small_posteriors_start_near_the_prior_and_change_nothing_else():
+    small, large = (
+        IIAE(32, base_width=4, shared_dim=16, posterior_init=name) for name in ("small", "kaiming")
+    )
+    x, y = torch.rand(2, 16, 3, 32, 32) * 2 - 1
+    assert kl_to_standard(small(x, y).zs) < 1 < kl_to_standard(large(x, y).zs)
+    spread = [m.x_decoder.upsample[0][0].weight.std().item() for m in (small, large)]
+    assert spread[0] == pytest.approx(spread[1], rel=0.05)
+
+
 def test_style_draws_are_standard_normal_and_follow_their_generator():
     model = IIAE(32, base_width=4)
     draw = model.sample_style(4000, 0, torch.Generator().manual_seed(1))
