@@ -1,22 +1,28 @@
-"""Data sets by the name that a config gives them."""
+"""Data sets by the name that a config gives them.
 
-from collections.abc import Callable
+PyTorch is loaded when a set is opened, not before: preprocessing and its workers do without it.
+"""
+
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dataloader.cdcb import open_digits, open_mnist
-from dataloader.dataset import Batch, Dataset
 from dataloader.packed import DataError
 
-OPENERS: dict[str, Callable[[Path, str, int], Dataset]] = {
-    "MNIST-CDCB": open_mnist,
-    "Digits-CDCB": open_digits,
+if TYPE_CHECKING:
+    from dataloader.dataset import Dataset
+
+OPENERS = {  # name: module, function(folder, split, resolution) -> Dataset
+    "MNIST-CDCB": ("dataloader.cdcb", "open_mnist"),
+    "Digits-CDCB": ("dataloader.cdcb", "open_digits"),
 }
 
 
-def open_dataset(name: str, folder: str | Path, split: str, resolution: int) -> Dataset:
+def open_dataset(name: str, folder: str | Path, split: str, resolution: int) -> "Dataset":
     """One split ("train" or "test") of the data set `name` in `folder`. Raises DataError with what to do
     about it."""
-    return OPENERS[name](Path(folder), split, resolution)
+    module, function = OPENERS[name]
+    return getattr(import_module(module), function)(Path(folder), split, resolution)
 
 
-__all__ = ["OPENERS", "Batch", "DataError", "Dataset", "open_dataset"]
+__all__ = ["OPENERS", "DataError", "open_dataset"]

@@ -8,10 +8,12 @@
 
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +66,7 @@ def remove_leftovers(target: Path) -> None:
         except OSError:  # finished in the meantime, or another user's
             continue
         try:
-            if lock(handle, wait=False):
+            if lock(handle, patience=0.5):  # a killed run's last child may hold it a moment longer
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(handle)
@@ -81,14 +83,20 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def lock(handle: int, wait: bool = True) -> bool:
-    """Lock an open folder until it is closed or the process ends, however it ends; whether that succeeded.
-    It never does on file systems without locks."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def lock(handle: int, patience: float = math.inf) -> bool:
+    """Lock an open folder until it is closed or the process ends, however it ends; whether that succeeded
+    within `patience` seconds. It never does on file systems without locks."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        except OSError:
+            return False
 
 
 def sync(path: Path) -> None:

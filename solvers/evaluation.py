@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from configs.schema import Config
-from dataloader import Batch, Dataset
+from dataloader.dataset import Batch, Dataset
 from models.translator import Translator
 from solvers.grids import directions, save_png, transfer_grid, translation_grid
 from solvers.metrics import paired_metrics

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from dataloader import Batch
+from dataloader.dataset import Batch
 from models.translator import Translator
 
 GAP, BACKGROUND, INK = 4, (255, 255, 255), (40, 40, 40)

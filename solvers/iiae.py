@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from configs.schema import IIAETraining
-from dataloader import Batch
+from dataloader.dataset import Batch
 from models.blocks import Gaussian
 from models.iiae import IIAE, IIAEOutput
 from solvers.checkpoint import CheckpointError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dataloader import Dataset
+from dataloader.dataset import Dataset
 from dataloader.loader import in_order
 from models.translator import Translator
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from configs.schema import Config
-from dataloader import Batch, Dataset, open_dataset
+from dataloader import open_dataset
+from dataloader.dataset import Batch, Dataset
 from dataloader.loader import TrainLoader
 from models.translator import Translator
 from solvers import distributed
@@ -152,6 +153,7 @@ class Solver:
                 if self.rank == 0 and iteration % t.sample_freq == 0:
                     self.save_samples(fixed, iteration)
                 if self.rank == 0 and saving:
+                    self.check_weights(iteration)
                     save_checkpoint(run.models, iteration, self.state(), t.keep_checkpoints)
                 if stopping:
                     break
@@ -193,12 +195,20 @@ class Solver:
 
     def check_finite(self, watch: LossWatch) -> None:
         fault = watch.fault()
-        if fault is None:
-            return
+        if fault is not None:
+            self.give_up(fault[0], f"loss {fault[1]}")
+
+    def check_weights(self, iteration: int) -> None:
+        """Only finite weights are saved: a finite loss may still have stepped them to infinity."""
+        for name, network in self.networks.items():
+            if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
+                self.give_up(iteration, f"weights of network {name}")
+
+    def give_up(self, iteration: int, what: str) -> NoReturn:
         assert self.run is not None
-        good = [path for iteration, path in checkpoints_in(self.run.models) if iteration < fault[0]]
+        good = [path for number, path in checkpoints_in(self.run.models) if number < iteration]
         last = f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
-        raise NonFiniteLoss(f"loss {fault[1]} became NaN or infinite at iteration {fault[0]}; {last}")
+        raise NonFiniteLoss(f"{what} became NaN or infinite at iteration {iteration}; {last}")
 
     @contextmanager
     def catch_signals(self) -> Iterator[None]:

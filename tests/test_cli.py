@@ -15,7 +15,8 @@ import torch
 from conftest import ROOT, command, run_program, write_config
 
 import main
-from solvers import make_solver
+from configs.load import validate
+from solvers import NonFiniteLoss, make_solver
 from solvers.checkpoint import save_checkpoint
 from solvers.watch import LossWatch
 
@@ -185,6 +186,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(config_file, tmp
     iteration = int(line.split("at iteration ")[1].split(";")[0])
     saved = sorted(p.name for p in (run / "models").iterdir())
     assert saved == [f"{i:06d}-checkpoint.pt" for i in range(1, iteration)]
+
+
+def test_weights_that_are_not_finite_are_never_saved(experiment, tmp_path):
+    experiment["training"] |= {"max_iters": 2, "model_save_freq": 1}
+    solver = make_solver(validate(experiment, "test"))
+    step = solver.train_step
+
+    def overflow(batch, iteration):
+        losses = step(batch, iteration)  # a finite loss, whose step then ends at infinity
+        next(solver.model.parameters()).data.fill_(float("inf"))
+        return losses
+
+    solver.train_step = overflow
+    with pytest.raises(NonFiniteLoss, match="weights of network iiae became NaN or infinite at iteration 1"):
+        solver.train()
+    assert not list(tmp_path.rglob("*.pt"))
 
 
 def test_a_loss_is_watched_in_every_iteration_not_only_when_it_is_printed():

@@ -2,7 +2,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dataloader import Batch, open_dataset
+from dataloader import open_dataset
+from dataloader.dataset import Batch
 from models.iiae import IIAE
 from solvers.evaluation import fixed_batch
 from solvers.grids import GAP, draw_grid, save_png, to_uint8, transfer_grid, translation_grid

@@ -1,0 +1,225 @@
+# shellcheck shell=bash
+# What every download script shares: fetching with resume and several mirrors, checksums, disk space, safe
+# unpacking, errors as one line. Source it first; it sets ROOT (the repository) and PYTHON.
+#
+# Errors go to stderr and end the script: status 2 for wrong usage, 1 for the rest. An unfinished file is
+# called FILE.part, an unfinished folder .FOLDER.*.part; both are taken up or removed by the next run.
+set -euo pipefail
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+TRIES="${DOWNLOAD_TRIES:-4}"  # in a row without a byte gained, before the next mirror's turn
+PAUSE="${DOWNLOAD_PAUSE:-2}"  # seconds before a second try, doubled for each further one
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+wrong_usage() {
+  printf 'error: %s (see --help)\n' "$*" >&2
+  exit 2
+}
+
+# find_python: the environment of run_train.sh, else whatever python3 there is; PYTHON overrides.
+find_python() {
+  if [ -z "${PYTHON:-}" ]; then
+    PYTHON="$ROOT/.venv/bin/python"
+    [ -x "$PYTHON" ] || PYTHON=python3
+  fi
+  command -v "$PYTHON" > /dev/null || die "no Python found; install Python 3.11 or newer"
+}
+
+# need_modules NAME...: stop unless Python has these, before anything is fetched.
+need_modules() {
+  local missing
+  find_python
+  missing="$("$PYTHON" -c '
+import importlib.util, sys
+missing = [name for name in sys.argv[1:] if not importlib.util.find_spec(name)]
+print(", ".join(["version 3.11"] * (sys.version_info < (3, 11)) + missing))' "$@")"
+  [ -z "$missing" ] || die "$PYTHON lacks $missing; run ./run_train.sh --setup once, then this again"
+}
+
+# is_url TEXT
+is_url() {
+  case "$1" in
+    http://* | https://* | ftp://*) true ;;
+    *) false ;;
+  esac
+}
+
+# absolute PATH: the same without a leading working directory; it need not exist.
+absolute() {
+  case "$1" in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s/%s\n' "$PWD" "$1" ;;
+  esac
+}
+
+# need_space FOLDER MEGABYTES: stop unless the disk of FOLDER has that much free. Makes FOLDER.
+need_space() {
+  local free
+  { mkdir -p "$1" && [ -w "$1" ]; } 2> /dev/null || die "cannot write into $1"
+  free="$(df -Pk "$1" | awk 'NR == 2 { print int($4 / 1024) }')"
+  [ "$free" -ge "$2" ] || die "$2 MB are needed in $1, $free MB are free"
+}
+
+# only_one FOLDER: wait until no other download works in FOLDER, then keep it to this one and its children.
+only_one() {
+  command -v flock > /dev/null || return 0
+  exec 9> "$1/.lock"
+  flock -n 9 && return
+  echo "Waiting for another download into $1 ..."
+  flock -w 3600 9 || die "another download has been at work in $1 for an hour"
+}
+
+# md5_of [FILE]: of FILE or of standard input.
+md5_of() {
+  if command -v md5sum > /dev/null; then
+    md5sum < "${1:-/dev/stdin}" | cut -d ' ' -f 1
+  else
+    md5 -q < "${1:-/dev/stdin}"
+  fi
+}
+
+# sum_is FILE SUM [NAME]: whether FILE has this MD5. SUM may be MD5:UNPACKED, then a FILE that unpacks (gunzip) to
+# what has the MD5 UNPACKED, or is that already, is right too: the same data compressed anew. SUM may be -, where
+# none is published: then what `record` wrote in FILE.md5 (NAME.md5) holds; while there is no such file, all is right.
+sum_is() {
+  local found wanted="$2" known="${3:-$1}.md5"
+  if [ "$wanted" = - ]; then
+    [ -s "$known" ] || return 0
+    read -r wanted _ < "$known"
+  fi
+  found="$(md5_of "$1")"
+  [ "$found" != "${wanted%%:*}" ] || return 0
+  case "$wanted" in
+    *:*) [ "$found" = "${wanted#*:}" ] || [ "$(gunzip -c < "$1" 2> /dev/null | md5_of)" = "${wanted#*:}" ] ;;
+    *) false ;;
+  esac
+}
+
+# record FILE: write its MD5 down after its first use has succeeded; `sum_is` holds every later FILE against it.
+record() {
+  [ -s "$1.md5" ] && return
+  printf '%s  %s\n' "$(md5_of "$1")" "$(basename "$1")" > "$1.md5.part"
+  mv "$1.md5.part" "$1.md5"
+}
+
+# fetch FILE SUM URL...: FILE from the first URL that gives it whole and with the right SUM (see sum_is).
+# Does nothing where FILE is there and right.
+fetch() {
+  local file="$1" sum="$2" url name reasons=""
+  name="$(basename "$file")"
+  shift 2
+  command -v curl > /dev/null || die "curl is needed to fetch $name; install it, or give a copy with --from"
+  mkdir -p "$(dirname "$file")"
+  if [ -f "$file" ]; then
+    if sum_is "$file" "$sum"; then return; fi
+    echo "$name has changed since it was fetched; fetching it again"
+    rm -f "$file"
+  fi
+  for url in "$@"; do
+    echo "Fetching $url"
+    if get "$file" "$sum" "$url"; then
+      mv "$file.part" "$file"
+      return
+    fi
+    echo "  no use: $WHY"
+    reasons="$reasons${reasons:+, }$(printf '%s' "$url" | cut -d / -f 1-3): $WHY"
+  done
+  die "$name could not be fetched ($reasons); try later, or give a copy with --from"
+}
+
+# fetch_from FOLDER NAME SUM BASE...: fetch FOLDER/NAME from BASE/NAME, of the first BASE that has it right.
+fetch_from() {
+  local folder="$1" name="$2" sum="$3" base urls=()
+  shift 3
+  for base in "$@"; do urls+=("${base%/}/$name"); done
+  fetch "$folder/$name" "$sum" "${urls[@]}"
+}
+
+# get FILE SUM URL: fill FILE.part from URL and check it. False, with the reason in WHY, leaves no wrong FILE.part.
+get() {
+  local part="$1.part" resumed=""
+  if [ -s "$part" ]; then resumed=yes; fi
+  download "$part" "$3" || return 1
+  if sum_is "$part" "$2" "$1"; then return 0; fi
+  rm -f "$part"
+  if [ -n "$resumed" ]; then # what an earlier run or mirror had left may be what is wrong
+    echo "  wrong checksum; starting again"
+    download "$part" "$3" || return 1
+    if sum_is "$part" "$2" "$1"; then return 0; fi
+    rm -f "$part"
+  fi
+  WHY="wrong checksum"
+  return 1
+}
+
+# download PART URL: one mirror, resumed after every break as long as there is progress. False, with WHY.
+download() {
+  local part="$1" url="$2" before after code status idle=0 restarts=0 pause="$PAUSE"
+  local bar=--silent
+  if [ -t 2 ]; then bar=--progress-bar; fi
+  while :; do
+    before="$(size_of "$part")"
+    status=0
+    code="$(curl "$bar" --fail --location --proto '=http,https,ftp' --connect-timeout 30 --speed-limit 100 \
+      --speed-time 60 --continue-at - --write-out '%{http_code}' --output "$part" "$url")" || status=$?
+    after="$(size_of "$part")"
+    WHY="$(reason "$status" "$code")"
+    case "$status:$code" in
+      0:*)
+        if [ "$after" -gt 0 ]; then return 0; fi
+        WHY="an empty file"
+        return 1
+        ;;
+      33:* | 36:* | 22:416) # resuming is impossible there, or the end is passed: from the start, but not for ever
+        restarts=$((restarts + 1))
+        rm -f "$part"
+        if [ "$restarts" -ge "$TRIES" ]; then return 1; fi
+        continue
+        ;;
+      22:408 | 22:429 | 22:5*) ;;
+      22:* | 1:* | 3:* | 6:* | 23:* | 60:*) return 1 ;;
+    esac
+    idle=$((idle + 1))
+    if [ "$after" -gt "$before" ]; then
+      idle=0
+      pause="$PAUSE"
+    fi
+    if [ "$idle" -ge "$TRIES" ]; then return 1; fi
+    echo "  $WHY at $after bytes; going on"
+    sleep "$pause"
+    pause=$((pause * 2))
+  done
+}
+
+size_of() {
+  if [ -f "$1" ]; then wc -c < "$1" | tr -d ' '; else echo 0; fi
+}
+
+# reason CURL_STATUS HTTP_CODE: in words.
+reason() {
+  case "$1" in
+    6) echo "host not found" ;;
+    7) echo "no connection" ;;
+    18 | 52 | 55 | 56) echo "connection dropped" ;;
+    22) echo "HTTP $2" ;;
+    23) echo "the disk cannot be written; is it full?" ;;
+    28) echo "no answer in time" ;;
+    33 | 36) echo "breaks off and cannot be resumed" ;;
+    35 | 60) echo "no secure connection" ;;
+    *) echo "curl error $1" ;;
+  esac
+}
+
+# unpack ARCHIVE FOLDER [STORE]: FOLDER appears whole or not at all, and nothing is written outside it. An
+# archive that is refused and lies in STORE is removed there, to be fetched anew by the next run.
+unpack() {
+  find_python
+  echo "Unpacking $(basename "$1") ..."
+  "$PYTHON" "$ROOT/download/unpack.py" "$1" "$2" && return
+  if [ "$(dirname "$1")" = "${3:-}" ]; then rm -f "$1"; fi
+  exit 1
+}
