@@ -51,7 +51,8 @@ def up(in_channels: int, out_channels: int, dropout: float = 0.0) -> nn.Sequenti
 
 
 def init_kaiming(module: nn.Module, skip: Collection[nn.Module] = ()) -> None:
-    """Kaiming-normal weights and zero biases for every convolution and linear layer in `module` but `skip`."""
+    """Kaiming-normal weights and zero biases for every convolution and linear layer in `module` but
+    `skip`."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and layer not in skip:
             nn.init.kaiming_normal_(layer.weight)
