@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 OPENERS = {  # name: module, function(folder, split, resolution) -> Dataset
     "MNIST-CDCB": ("dataloader.cdcb", "open_mnist"),
     "Digits-CDCB": ("dataloader.cdcb", "open_digits"),
+    "Cars": ("dataloader.cars", "open_cars"),
 }
 
 

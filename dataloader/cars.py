@@ -1,0 +1,80 @@
+"""Cars: x is a car seen from the front, y the same car at the same elevation from one of 23 other sides.
+
+The pictures are those of Reed et al. (NIPS 2015), or toy cars. x and y share the car; y's own is the angle.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloader.cdcb import stored_pictures
+from dataloader.dataset import Batch, Dataset
+from dataloader.packed import DataError, is_packed, read_split
+
+HOW = "bash download/cars.sh (toy cars, without a download: bash download/cars.sh --toy)"
+
+
+class Cars(Dataset):
+    """One split of a set of cars. Labels of x and y: `car` (its number), `azimuth` (0 to 23, in steps of 15
+    degrees from the front, which is 0; x is always 0) and `elevation` (0 to 3)."""
+
+    domains = ("x", "y")
+    partner_label = "car"
+
+    def __init__(self, arrays: dict[str, np.ndarray], resolution: int):
+        self.views = arrays["images"]  # uint8 [rows, 24, H, H, 1 or 3], a row for each car and elevation
+        self.car, self.elevation = (np.asarray(arrays[name], np.int64) for name in ("car", "elevation"))
+        self.rows, self.azimuths = pair_order(self.car, self.views.shape[1])
+        self.resolution = resolution
+        self.streams = (len(self.rows),)
+
+    def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
+        (index,) = indices
+        row, azimuth = self.rows[index], self.azimuths[index]
+        raw = {
+            "x": self.views[row, 0],
+            "y": self.views[row, azimuth],
+            "car": self.car[row],
+            "azimuth": azimuth,
+            "elevation": self.elevation[row],
+        }
+        return {name: torch.from_numpy(np.asarray(array)) for name, array in raw.items()}
+
+    def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
+        images = tuple(stored_pictures(raw[side], self.resolution).expand(-1, 3, -1, -1) for side in "xy")
+        shared = {"car": raw["car"], "elevation": raw["elevation"]}
+        labels = tuple(
+            {**shared, "azimuth": azimuth} for azimuth in (torch.zeros_like(raw["azimuth"]), raw["azimuth"])
+        )
+        return Batch(images, labels)
+
+
+def pair_order(car: np.ndarray, azimuths: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and azimuth of every pair, int64 each, from the car of every row.
+
+    First come the odd azimuths, car by car, then the even ones, car by car. So a handful of pairs spread
+    evenly over the set is of different cars from different sides, and so is each half of it.
+    """
+    row, azimuth = (values.ravel() for values in np.mgrid[: len(car), 1:azimuths])
+    order = np.lexsort((azimuth, row, car[row], azimuth % 2 == 0))
+    return row[order], azimuth[order]
+
+
+def open_cars(folder: Path, split: str, resolution: int) -> Cars:
+    """One split of a preprocessed folder. Raises DataError."""
+    if not is_packed(folder):
+        raise DataError(f"no Cars at {folder}; make it with: {HOW}")
+    meta, arrays = read_split(folder / split)
+    check(folder, meta, arrays)
+    return Cars(arrays, resolution)
+
+
+def check(folder: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Raise DataError where a packed folder is no set of cars."""
+    if meta.get("dataset") != "Cars" or not {"images", "car", "elevation"} <= arrays.keys():
+        raise DataError(
+            f"{folder} holds {meta.get('dataset', 'another data set')}, not Cars; set path_to_data"
+        )
