@@ -86,6 +86,7 @@ def validate(values: dict[str, Any], source: str) -> Config:
         faults = error.errors(include_url=False)
         first, others = faults[0], dict.fromkeys(key_of(fault) for fault in faults)
         others.pop(key_of(first))
+        others.pop("", None)
         more = f" (also wrong: {', '.join(others)})" if others else ""
         raise ConfigError(f"{source}: {explain(first, MODELS[model], faults)}{more}") from None
 
@@ -105,6 +106,8 @@ def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, 
             or f"; known keys {f'in {section}' if section else 'here'}: {', '.join(known)}"
         )
         return f"{key} is no key of this config{close}"
+    if not fault["loc"]:  # about several keys together
+        return f"allowed: {allowed(fault)}"
     if fault["type"] == "missing":
         return f"{key} is missing"
     same_key = [other for other in faults if key_of(other) == key]
@@ -142,7 +145,9 @@ def allowed(fault: dict[str, Any]) -> str:
 def key_of(fault: dict[str, Any]) -> str:
     """The dotted key of a fault, without the names that pydantic gives to the branches of a union."""
     parts = [str(part) for part in fault["loc"]]
-    return ".".join(p for p in parts if p.isidentifier() or p.isdigit() or p == "$schema") or parts[0]
+    return ".".join(p for p in parts if p.isidentifier() or p.isdigit() or p == "$schema") or "".join(
+        parts[:1]
+    )
 
 
 def section_of(model: type[Section], loc: tuple[Any, ...]) -> type[Section]:

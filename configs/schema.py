@@ -105,7 +105,7 @@ class Config(Section):
     id: Annotated[str, Field(min_length=1, max_length=100)]
     """The experiment's name; part of its run folder's name."""
     model: str
-    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars"]
+    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars", "AFHQ", "Folders", "MNIST-M"]
     path_to_data: str = ""
     """The data set's folder. Empty: data/<dataset>."""
     train: Annotated[
@@ -114,6 +114,10 @@ class Config(Section):
     """1 trains (then tests), 0 tests."""
     resolution: Annotated[Whole, Field(ge=32, le=1024)] = 256
     """Height and width of the images, in pixels."""
+    load_size: Annotated[Whole, Field(ge=32, le=2048)] | None = None
+    """Folders: resize to this, then crop to the resolution (DRIT: 256 to 216). Null: no crop."""
+    domains: Annotated[list[Literal["cat", "dog", "wild"]], Field(min_length=2, max_length=2)] | None = None
+    """AFHQ: which are x and y. Null: cat and dog."""
     run_dir: str | None = None
     """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
     output_dir: str = "runs"
@@ -137,6 +141,22 @@ class Config(Section):
         if any(c in value for c in '/\\:*?"<>|\0\n') or value.startswith("."):
             raise ValueError("letters, digits, '.', '_', '-' and spaces, since it names a folder")
         return value
+
+    @model_validator(mode="after")
+    def _options_belong_to_the_data_set(self) -> Self:
+        if self.load_size is not None and self.dataset != "Folders":
+            raise ValueError(f"load_size only with dataset Folders, not {self.dataset}")
+        if self.load_size is not None and self.load_size < self.resolution:
+            raise ValueError(f"load_size of at least the resolution, {self.resolution}, not {self.load_size}")
+        if self.domains is not None and (self.dataset != "AFHQ" or len(set(self.domains)) < 2):
+            raise ValueError("domains only with dataset AFHQ, and two different ones")
+        return self
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """What the data set's opener takes beside folder, split and resolution."""
+        given = {"load_size": self.load_size, "domains": self.domains and tuple(self.domains)}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def data_folder(self) -> str:

@@ -25,6 +25,8 @@ OPTIMIZED = {
 
 class IIAESolver(Solver):
     def build(self) -> None:
+        if len(self.test_set.domains) != 2:
+            raise ValueError(f"IIAE takes two domains and the data has {len(self.test_set.domains)}")
         net = self.config.network
         self.model = self.networks["iiae"] = self.place(IIAE(self.config.resolution, **net.model_dump()))
         for name, parts in OPTIMIZED.items():

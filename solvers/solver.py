@@ -335,7 +335,9 @@ class Solver:
         config = self.config
         for turn in range(min(2, self.world)):
             if (self.rank == 0) == (turn == 0):
-                opened = open_dataset(config.dataset, config.data_folder, split, config.resolution)
+                opened = open_dataset(
+                    config.dataset, config.data_folder, split, config.resolution, **config.data_options
+                )
             distributed.barrier()
         return opened
 

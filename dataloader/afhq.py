@@ -1,0 +1,30 @@
+"""AFHQ (Choi, Uh, Yoo, Ha: StarGAN v2, CVPR 2020): faces of cats, dogs and wild animals, unpaired; any two as
+x and y.
+"""
+
+from pathlib import Path
+
+from dataloader.packed import DataError, is_packed, read_split
+from dataloader.unpaired import Unpaired, random_resized_crop_and_flip
+
+HOW = "bash download/afhq.sh"
+
+
+def open_afhq(
+    folder: Path, split: str, resolution: int, domains: tuple[str, str] = ("cat", "dog")
+) -> Unpaired:
+    """One split of a preprocessed folder, with these domains; in training cropped, resized and mirrored
+    as the IIAE reference does. Raises DataError."""
+    if not is_packed(folder):
+        raise DataError(f"no AFHQ at {folder}; make it with: {HOW} (or set path_to_data)")
+    meta, arrays = read_split(folder / split)
+    if meta.get("dataset") != "AFHQ":
+        raise DataError(f"{folder} holds {meta.get('dataset', 'another data set')}, not AFHQ")
+    missing = [domain for domain in domains if domain not in arrays]
+    if missing:
+        raise DataError(f"{folder} has no {missing[0]}; it has {', '.join(arrays)}")
+    if resolution > meta["resolution"]:
+        remedy = f"make it again: python dataloader/preprocess_afhq.py --resolution {resolution}"
+        raise DataError(f"{folder} is stored at {meta['resolution']}, below {resolution}; {remedy}")
+    chosen = {domain: arrays[domain] for domain in domains}
+    return Unpaired(chosen, resolution, augment=random_resized_crop_and_flip)

@@ -1,0 +1,152 @@
+"""Unpaired data: any number of domains, each a stack of pictures of its own, cropped, flipped and resized on
+the device that trains, a whole batch at a time.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloader.cdcb import stored_pictures
+from dataloader.dataset import Batch, Dataset
+from dataloader.packed import DataError
+
+ATTEMPTS = 10  # at a crop that fits, before the whole picture is taken; as torchvision does
+
+
+class Unpaired(Dataset):
+    """One split of unpaired pictures. A batch holds as many of every domain, each domain in an order of its
+    own.
+
+    With a `load_size` above the resolution, pictures are resized to it and cropped: at random in training,
+    from the middle otherwise. In training each is mirrored with probability 1/2 where `flip`. An `augment`,
+    called with float images [B, 3, H, H] in [-1, 1] and the resolution, does training's work instead.
+    Raises DataError where there are fewer than two domains, or no pictures, or the sizes do not fit.
+    """
+
+    paired = False
+
+    def __init__(
+        self,
+        pictures: Mapping[str, np.ndarray],  # by domain, uint8 [N, H, H, 3]
+        resolution: int,
+        load_size: int | None = None,
+        labels: Mapping[str, Mapping[str, np.ndarray]] | None = None,  # by domain and name, integers [N]
+        flip: bool = True,
+        augment: Callable[[Tensor, int], Tensor] | None = None,
+    ):
+        if len(pictures) < 2:
+            raise DataError(f"there is one domain ({', '.join(pictures)}); translation needs two or more")
+        for domain, stack in pictures.items():
+            if not len(stack):
+                raise DataError(f"domain {domain} holds no pictures")
+        self.load_size = load_size or resolution
+        if self.load_size < resolution:
+            raise DataError(f"load_size {load_size} is below the resolution, {resolution}, cut from it")
+        self.domains = tuple(pictures)
+        self.pictures = tuple(pictures.values())
+        self.known = tuple(dict((labels or {}).get(domain, {})) for domain in self.domains)
+        self.streams = tuple(map(len, self.pictures))
+        self.resolution, self.flip, self.augment = resolution, flip, augment
+
+    def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
+        """`images_0`, `images_1` ... uint8 as stored, and `digit_0` ... int64 for each label, of these
+        items: one index array per domain."""
+        raw = {}
+        for number, (stack, known, index) in enumerate(zip(self.pictures, self.known, indices, strict=True)):
+            raw[f"images_{number}"] = torch.from_numpy(np.ascontiguousarray(stack[index]))
+            for name, values in known.items():
+                raw[f"{name}_{number}"] = torch.from_numpy(np.asarray(values[index], np.int64))
+        return raw
+
+    def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
+        images = tuple(self.draw(raw[f"images_{d}"], training) for d in range(len(self.domains)))
+        labels = tuple({name: raw[f"{name}_{d}"] for name in known} for d, known in enumerate(self.known))
+        return Batch(images, labels)
+
+    def draw(self, pictures: Tensor, training: bool) -> Tensor:
+        """uint8 [B, H, H, 3] -> float [B, 3, R, R] in [-1, 1]."""
+        if training and self.augment is not None:
+            return self.augment(stored_pictures(pictures, pictures.shape[1]), self.resolution)
+        if pictures.shape[1] != self.load_size:
+            pictures = stored_pictures(pictures, self.load_size).movedim(1, 3)
+        if training:
+            pictures = random_crop_and_flip(pictures, self.resolution, self.flip)
+        elif self.load_size != self.resolution:
+            start = (self.load_size - self.resolution) // 2
+            middle = slice(start, start + self.resolution)
+            pictures = pictures[:, middle, middle]
+        if pictures.dtype == torch.uint8:
+            return stored_pictures(pictures, self.resolution)
+        return pictures.movedim(3, 1).contiguous()
+
+
+def random_crop_and_flip(pictures: Tensor, size: int, flip: bool = True) -> Tensor:
+    """[B, H, W, C] -> [B, size, size, C]: from each picture a square at a random place, mirrored with
+    probability 1/2 where `flip`. Its own place and side for each, drawn by the device's global generator."""
+    count, height, width = pictures.shape[:3]
+    draw = {"size": (count, 1), "device": pictures.device}
+    steps = torch.arange(size, device=pictures.device)
+    rows = torch.randint(0, height - size + 1, **draw) + steps  # [B, size]
+    columns = torch.randint(0, width - size + 1, **draw) + steps
+    if flip:
+        columns = torch.where(torch.rand(count, 1, device=pictures.device) < 0.5, columns.flip(1), columns)
+    item = torch.arange(count, device=pictures.device)
+    return pictures[item[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def random_resized_crop_and_flip(
+    images: Tensor,
+    resolution: int,
+    probability: float = 0.5,
+    scale: tuple[float, float] = (0.8, 1.0),
+    ratio: tuple[float, float] = (0.9, 1.1),
+) -> Tensor:
+    """The AFHQ augmentation of the IIAE reference: float [B, C, H, W] -> [B, C, R, R], bilinear with
+    antialiasing.
+
+    With `probability`, a window of a share `scale` of the area and of width to height `ratio` (uniform in its
+    logarithm) is cut out at a random place, as torchvision's RandomResizedCrop does; otherwise it is the
+    whole picture. Either is resized, and mirrored with probability 1/2.
+    """
+    count, _, height, width = images.shape
+    draw = {"device": images.device}
+    area = height * width * torch.empty(count, ATTEMPTS, **draw).uniform_(*scale)
+    shape = torch.empty(count, ATTEMPTS, **draw).uniform_(*map(math.log, ratio)).exp()
+    wide, high = (area * shape).sqrt().round(), (area / shape).sqrt().round()  # [B, ATTEMPTS]
+    fits = (wide <= width) & (high <= height) & (wide > 0) & (high > 0)
+    cut = fits.any(1) & (torch.rand(count, **draw) < probability)
+    first = fits.float().argmax(1, keepdim=True)
+    wide = torch.where(cut, wide.gather(1, first)[:, 0], torch.full_like(area[:, 0], width))
+    high = torch.where(cut, high.gather(1, first)[:, 0], torch.full_like(area[:, 0], height))
+    top = (torch.rand(count, **draw) * (height - high + 1)).floor()
+    left = (torch.rand(count, **draw) * (width - wide + 1)).floor()
+    mirrored = torch.rand(count, **draw) < 0.5
+    return resample(images, top, left, high, wide, mirrored, resolution)
+
+
+def resample(
+    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, mirrored: Tensor, size: int
+) -> Tensor:
+    """Resize a window of its own of every image: float [B, C, H, W] -> [B, C, size, size], bilinear with
+    antialiasing, left and right exchanged where `mirrored`. Windows are whole pixels within the image, [B]
+    each."""
+    down = resize_weights(top, height, images.shape[2], size)  # [B, size, H]
+    across = resize_weights(left, width, images.shape[3], size)
+    across = torch.where(mirrored[:, None, None], across.flip(1), across)
+    return down[:, None] @ images @ across.mT[:, None]
+
+
+def resize_weights(start: Tensor, length: Tensor, extent: int, size: int) -> Tensor:
+    """What each of `extent` pixels gives to each of `size` pixels into which the `length` pixels from `start`
+    are resized: [B, size, extent], each row adding to 1. A triangle as wide as a new pixel, and never
+    narrower than two old ones."""
+    start, length = (values.float()[:, None, None] for values in (start, length))
+    pixel = torch.arange(extent, device=start.device)
+    step = length / size
+    centre = start + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
+    weights = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp(min=0)
+    weights = weights * ((pixel >= start) & (pixel < start + length))
+    return weights / weights.sum(2, keepdim=True)
