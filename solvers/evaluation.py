@@ -10,7 +10,7 @@ from configs.schema import Config
 from dataloader.dataset import Batch, Dataset
 from models.translator import Translator
 from solvers.grids import directions, save_png, transfer_grid, translation_grid
-from solvers.metrics import paired_metrics
+from solvers.metrics import paired_metrics, unpaired_metrics
 from solvers.reporter import Reporter
 from solvers.run_folder import RunFolder, write_whole
 
@@ -65,7 +65,8 @@ def evaluate(
             save_png(
                 transfer_grid(model, batch, source, target), run.results / f"content_{here}_style_{there}.png"
             )
-    metrics = paired_metrics(model, dataset, config.test.batch_size, device) if dataset.paired else {}
+    measure = paired_metrics if dataset.paired else unpaired_metrics
+    metrics = measure(model, dataset, config.test.batch_size, device)
     write_whole(
         run.results / "metrics.json", json.dumps({"iteration": iteration, **metrics}, indent=2) + "\n"
     )

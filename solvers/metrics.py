@@ -5,6 +5,7 @@ They know only the four verbs. Names are flat: retrieval/shared/x_to_y, reconstr
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,3 +85,25 @@ def encoded_batches(
                 translated = model.decode(contents[a], styles[b], b)
                 values[f"translation/reference_l1/{names[a]}_to_{names[b]}"] = l1(translated, batch.images[b])
         yield values
+
+
+@torch.no_grad()
+def unpaired_metrics(
+    model: Translator, dataset: Dataset, batch_size: int, device: torch.device
+) -> dict[str, float]:
+    """What needs no partner: the reconstruction error over each domain's whole split. The model is in eval
+    mode."""
+    if not (model.has_content and model.has_style):
+        return {}
+    metrics = {}
+    for d, name in enumerate(model.domains):
+        errors = []
+        for first in range(0, dataset.streams[d], batch_size):
+            indices = [np.zeros(1, int)] * len(
+                dataset.streams
+            )  # the other domains' are read and not looked at
+            indices[d] = np.arange(first, min(first + batch_size, dataset.streams[d]))
+            image = dataset.at(*indices, device=device).images[d]
+            errors.append(l1(model.reconstruct(image, d), image).cpu())
+        metrics[f"reconstruction/l1/{name}"] = torch.cat(errors).double().mean().item()
+    return metrics

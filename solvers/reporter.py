@@ -84,7 +84,7 @@ class Reporter:
 
     def results(self, metrics: dict[str, float], run: RunFolder) -> None:
         """The numbers of test mode, aligned, and where the pictures are."""
-        width = max(map(len, metrics))
+        width = max(map(len, metrics), default=0)
         for name, value in metrics.items():
             self.say(f"  {name:<{width}}  {value:.6g}")
         self.say(f"Numbers:  {run.results / 'metrics.json'}")

@@ -6,8 +6,10 @@ import torch
 from scipy.spatial.distance import cdist
 
 from dataloader import open_dataset
+from dataloader.unpaired import Unpaired
+from models.iiae import IIAE
 from models.translator import Translator
-from solvers.metrics import l1, paired_metrics, recall_at_1
+from solvers.metrics import l1, paired_metrics, recall_at_1, unpaired_metrics
 
 
 def brute_force(queries, keys, query_ids, key_ids) -> float:
@@ -91,6 +93,22 @@ def test_l1_is_a_mean_over_pixels_per_image():
     a, b = torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
     b[1, 0] = 3.0
     assert l1(a, b).tolist() == [0.0, 1.0]
+
+
+def test_unpaired_data_get_reconstruction_errors_over_each_domains_whole_split():
+    torch.manual_seed(0)
+    pictures = {
+        name: torch.randint(0, 256, (n, 32, 32, 3), dtype=torch.uint8).numpy()
+        for name, n in (("A", 5), ("B", 9))
+    }
+    data = Unpaired(pictures, 32)
+    model = IIAE(32, base_width=4).eval()
+    metrics = unpaired_metrics(model, data, 4, torch.device("cpu"))
+    for d, (stack, name) in enumerate(zip(pictures.values(), model.domains)):
+        images = torch.from_numpy(stack).movedim(3, 1) / 127.5 - 1
+        with torch.no_grad():
+            want = sum((model.reconstruct(i[None], d) - i).abs().mean().item() for i in images) / len(images)
+        assert metrics[f"reconstruction/l1/{name}"] == pytest.approx(want, rel=1e-4)
 
 
 class ContentOnly(Known):
