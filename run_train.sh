@@ -24,7 +24,7 @@ set_up() {
   if [ "$(cat "$here/.venv/requirements.sum" 2>/dev/null)" = "$sum" ]; then return; fi
   python="$(find_python)"
   echo "Setting up .venv from requirements.txt (once) ..." >&2
-  [ -x "$here/.venv/bin/python" ] && "$here/.venv/bin/python" -c '' 2>/dev/null || "$python" -m venv --clear "$here/.venv"
+  if ! "$here/.venv/bin/python" -c '' 2>/dev/null; then "$python" -m venv --clear "$here/.venv"; fi
   "$here/.venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2 || {
     echo "error: the packages of requirements.txt could not be installed; see the lines above" >&2
     exit 2

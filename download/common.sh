@@ -40,6 +40,15 @@ print(", ".join(["version 3.11"] * (sys.version_info < (3, 11)) + missing))' "$@
   [ -z "$missing" ] || die "$PYTHON lacks $missing; run ./run_train.sh --setup once, then this again"
 }
 
+# say_train CONFIG WORDS: how to train on what was made, where this checkout has such an experiment.
+say_train() {
+  if [ -f "$ROOT/$1" ]; then
+    echo "Train on it: ./run_train.sh $1$2"
+  else
+    echo "Train on it with a config of your own and: ${2# }"
+  fi
+}
+
 # is_url TEXT
 is_url() {
   case "$1" in

@@ -147,16 +147,13 @@ pack() {
 
 # finish NAME FOLDER WHAT
 finish() {
-  local config=configs/drit_yosemite.json where=" path_to_data=$2"
+  local config=configs/drit_yosemite.json
   case "$1" in
     apple2orange) config=configs/gmvae_drit_apple2orange.json ;;
     cat2dog | portrait) config=configs/drit_cat2dog.json ;; # both change shapes
   esac
-  case "$1" in
-    apple2orange | cat2dog | summer2winter_yosemite) [ "$2" != "$ROOT/data/$1" ] || where="" ;;
-  esac
   echo "$1 $3: $2"
-  echo "Train on it: ./run_train.sh $config$where"
+  say_train "$config" " dataset=Folders path_to_data=$2"
 }
 
 main "$@"

@@ -118,10 +118,8 @@ preprocess() {
 
 # finish FOLDER WHAT
 finish() {
-  local where=""
-  if [ "$1" != "$ROOT/data/MNIST-M" ]; then where=" path_to_data=$1"; fi
   echo "MNIST-M $2: $1"
-  echo "Train on it: ./run_train.sh $CONFIG$where"
+  say_train "$CONFIG" " dataset=MNIST-M path_to_data=$1"
 }
 
 main "$@"
