@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 
 def start(device: torch.device) -> None:
@@ -56,12 +56,3 @@ def any_process(flag: bool, device: torch.device) -> bool:
     total = torch.tensor(float(flag), device=device)
     dist.all_reduce(total, op=dist.ReduceOp.MAX)
     return bool(total)
-
-
-def gather_mean(value: Tensor) -> Tensor:
-    """The mean of `value` over the processes, on every one of them."""
-    if not dist.is_initialized():
-        return value
-    value = value.clone()
-    dist.all_reduce(value)
-    return value / world()
