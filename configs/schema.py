@@ -197,6 +197,8 @@ class IIAENetwork(Network):
     shared_dim: Count = 128
     shared_trunk: Flag = True
     """One feature extractor for both domains; false: one each."""
+    tied_trunk: Flag = False
+    """With shared_trunk false: a domain's feature extractor is its exclusive encoder's trunk."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """In the first two stages of the decoders."""
     posterior_init: Literal["kaiming", "small"] = "kaiming"

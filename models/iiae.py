@@ -35,7 +35,8 @@ class IIAE(Translator):
 
     `resolution` is a power of two from 32 up. `stages` halvings lead to the encoders' last feature map, one
     more to the decoder's first; None takes `default_stages(resolution)`. With `shared_trunk` one feature
-    extractor serves both domains, as in the reference; without, each has its own. With
+    extractor serves both domains, as in the reference; without, each has its own. With `tied_trunk` that
+    own one is the domain's exclusive encoder's, so that an image goes through one trunk instead of two. With
     `posterior_init` "small" instead of the reference's "kaiming", the layers that give means and logvars keep
     PyTorch's own smaller weights, so that the posteriors start near N(0, I).
     """
@@ -50,6 +51,7 @@ class IIAE(Translator):
         exclusive_dim: int = 8,
         shared_dim: int = 128,
         shared_trunk: bool = True,
+        tied_trunk: bool = False,
         dropout: float = 0.5,
         posterior_init: str = "kaiming",
     ):
@@ -60,8 +62,10 @@ class IIAE(Translator):
         trunk = {"base_width": base_width, "stages": stages}
         self.zx_encoder = ExclusiveEncoder(resolution, exclusive_dim, **trunk)
         self.zy_encoder = ExclusiveEncoder(resolution, exclusive_dim, **trunk)
-        self.FE = Trunk(**trunk)
-        self.FE_y = None if shared_trunk else Trunk(**trunk)
+        if tied_trunk and shared_trunk:
+            raise ValueError("tied_trunk ties each domain's own trunk; set shared_trunk to false")
+        self.FE = None if tied_trunk else Trunk(**trunk)
+        self.FE_y = None if tied_trunk or shared_trunk else Trunk(**trunk)
         self.zs_encoder = SharedEncoder(resolution, shared_dim, images=2, **trunk)
         self.zx_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
         self.zy_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
@@ -72,8 +76,10 @@ class IIAE(Translator):
 
     def forward(self, x: Tensor, y: Tensor) -> IIAEOutput:
         """One training pass over pairs: x, y [B, 3, R, R]. Samples come from the global generator."""
-        zx, zy = self.zx_encoder(x), self.zy_encoder(y)
         x_features, y_features = self.features(x, 0), self.features(y, 1)
+        tied = self.FE is None
+        zx = self.zx_encoder.posterior(x_features) if tied else self.zx_encoder(x)
+        zy = self.zy_encoder.posterior(y_features) if tied else self.zy_encoder(y)
         zs = self.zs_encoder(torch.cat((x_features, y_features), dim=1))
         zs_from_x, zs_from_y = self.zx_s_encoder(x_features), self.zy_s_encoder(y_features)
         shared = zs.sample()
@@ -89,6 +95,8 @@ class IIAE(Translator):
 
     def features(self, image: Tensor, domain: int) -> Tensor:
         """Shared-code features of one domain: [B, 3, R, R] -> [B, C, R/2^stages, R/2^stages]."""
+        if self.FE is None:
+            return (self.zy_encoder if domain else self.zx_encoder).downsample(image)
         return self.FE_y(image) if domain == 1 and self.FE_y is not None else self.FE(image)
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
@@ -132,7 +140,11 @@ class ExclusiveEncoder(Trunk):
         self.fc_mu_var = nn.Sequential(nn.Linear(self.out_channels * side * side, 2 * latent_dim))
 
     def forward(self, image: Tensor) -> Gaussian:
-        return Gaussian.from_features(self.fc_mu_var(self.downsample(image).flatten(1)))
+        return self.posterior(self.downsample(image))
+
+    def posterior(self, features: Tensor) -> Gaussian:
+        """From the trunk's features [B, C, H, W]."""
+        return Gaussian.from_features(self.fc_mu_var(features.flatten(1)))
 
 
 class SharedEncoder(nn.Module):

@@ -32,6 +32,7 @@ def test_the_sample_config_of_the_reference_means_what_it_says():
         "shared_dim": 128,
         "shared_trunk": True,
         "dropout": 0.5,
+        "tied_trunk": False,
         "posterior_init": "kaiming",
     }
 

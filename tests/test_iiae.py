@@ -109,6 +109,27 @@ def test_with_a_trunk_per_domain_the_trunks_share_no_weight():
     assert torch.equal(joint.features(image, 0), joint.features(image, 1))
 
 
+def test_a_tied_trunk_equals_two_trunks_with_the_same_weights():
+    shape = {"base_width": 4, "shared_dim": 16, "shared_trunk": False, "dropout": 0.0}
+    tied, apart = IIAE(32, tied_trunk=True, **shape), IIAE(32, **shape)
+    state = tied.state_dict()
+    for feature_extractor, encoder in (("FE", "zx_encoder"), ("FE_y", "zy_encoder")):
+        trunk = {k: v for k, v in state.items() if k.startswith(f"{encoder}.downsample")}
+        state |= {k.replace(encoder, feature_extractor): v for k, v in trunk.items()}
+    apart.load_state_dict(state)
+    x, y = torch.rand(2, 4, 3, 32, 32) * 2 - 1
+    for a, b in zip(flat(tied, x, y), flat(apart, x, y), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="shared_trunk"):
+        IIAE(32, tied_trunk=True)
+
+
+def flat(model: IIAE, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+    """Every tensor of one training pass with the same draws."""
+    torch.manual_seed(1)
+    return [t for part in model(x, y) for t in (part if isinstance(part, tuple) else (part,))]
+
+
 def test_small_posteriors_start_near_the_prior_and_change_nothing_else():
     small, large = (
         IIAE(32, base_width=4, shared_dim=16, posterior_init=name) for name in ("small", "kaiming")
