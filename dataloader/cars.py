@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.cdcb import stored_pictures
-from dataloader.dataset import Batch, Dataset
+from dataloader.dataset import Batch, Dataset, stored_pictures
 from dataloader.packed import DataError, is_packed, read_split
 
 HOW = "bash download/cars.sh (toy cars, without a download: bash download/cars.sh --toy)"

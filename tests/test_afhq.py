@@ -15,7 +15,7 @@ from configs.load import read_json
 from dataloader import preprocess_afhq
 from dataloader.afhq import open_afhq
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 COUNTS = {"cat": 4, "dog": 3, "wild": 2}
 

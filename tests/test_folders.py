@@ -15,7 +15,7 @@ from PIL import Image
 from dataloader import folders
 from dataloader.folders import open_folders, pack_folders
 from dataloader.packed import DataError
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 SIZES = {"A": (20, 20), "B": (40, 30), "C": (25, 50)}  # width, height
 PACKERS = ("packed.py", "packing.py", "folders.py", "preprocess_afhq.py", "preprocess_mnist_m.py")
@@ -109,7 +109,7 @@ def test_a_load_size_packs_larger_and_crops_to_the_resolution(source):
 def test_the_second_use_reads_the_cache_of_the_first(source, monkeypatch):
     open_folders(source, "train", 16)
     before = contents(source)
-    monkeypatch.setattr(folders, "pack_images", None)
+    monkeypatch.setattr(folders, "pack_stacks", None)
     open_folders(source, "train", 16)
     assert contents(source) == before
 

@@ -14,7 +14,7 @@ from dataloader import preprocess_mnist_m
 from dataloader.idx import read_idx_digits
 from dataloader.mnist_m import open_mnist_m
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 
 @pytest.fixture

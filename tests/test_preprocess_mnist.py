@@ -21,7 +21,7 @@ from PIL import Image
 from dataloader import open_dataset, preprocess_mnist
 from dataloader.idx import FILES
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 COUNTS = {"train": 50, "test": 20}
 
