@@ -15,9 +15,12 @@ from torch import Tensor
 
 from dataloader.dataset import Batch, Dataset, stored_pictures
 from dataloader.idx import has_idx, read_idx_digits
-from dataloader.packed import DataError, is_packed, new_folder, read_split, write_split
+from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.resampling import resize_whole
 
+HOW = "bash download/mnist_cdcb.sh"
+HOW_DIGITS = "python dataloader/preprocess_mnist.py digits"
+KIN = ("MNIST-CDCB", "Digits-CDCB")  # one can be read as the other
 COLOUR_SEED = 20_181_210
 MARGIN = 1 / 16  # of the picture on each side: 28 x 28 digits in 32 x 32
 
@@ -97,11 +100,7 @@ def open_mnist(folder: Path, split: str, resolution: int) -> CDCB:
     DataError."""
     if not is_packed(folder) and has_idx(folder):
         return CDCB(digit_arrays(*read_idx_digits(folder, split), split), resolution)
-    if not is_packed(folder):
-        raise DataError(
-            f"no MNIST-CDCB at {folder}; make it with: bash download/mnist_cdcb.sh (or set path_to_data)"
-        )
-    return CDCB(read_split(folder / split)[1], resolution)
+    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], resolution)
 
 
 DIGITS_COLOURINGS = 8  # 1,437 training digits are few: each comes in this many colour pairs
@@ -116,7 +115,7 @@ def open_digits(folder: Path, split: str, resolution: int) -> CDCB:
                 f"{folder} holds something else than Digits-CDCB; set path_to_data to a new folder"
             )
         pack_digits(folder)
-    return CDCB(read_split(folder / split)[1], resolution)
+    return CDCB(read_set(folder, split, "Digits-CDCB", HOW_DIGITS, kin=KIN)[1], resolution)
 
 
 def pack_digits(folder: Path) -> None:

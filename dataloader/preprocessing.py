@@ -126,6 +126,8 @@ def whole(text: str) -> int:
 def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> int:
     """Call a preprocessing's main; its exit status. What a person can mend is one line on stderr, status
     2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         with _ending_cleanly():
             main(sys.argv[1:] if arguments is None else arguments)

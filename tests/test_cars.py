@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, contents, killed
 from PIL import Image
 from scipy.io import loadmat, savemat
-from test_toy_cars import contents, killed
 
 from dataloader import preprocess_cars, toy_cars
 from dataloader.cars import Cars, open_cars, pair_order

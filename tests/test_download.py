@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED
+from conftest import ROOT, SHARED, contents
 from PIL import Image
-from test_unpack import call, contents, environment, refused, tar_of
+from test_unpack import call, environment, refused, tar_of
 
 from dataloader.packed import read_split
 
