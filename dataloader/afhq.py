@@ -4,7 +4,7 @@ x and y.
 
 from pathlib import Path
 
-from dataloader.packed import DataError, is_packed, read_split
+from dataloader.packed import DataError, read_set
 from dataloader.unpaired import Unpaired, random_resized_crop_and_flip
 
 HOW = "bash download/afhq.sh"
@@ -15,11 +15,7 @@ def open_afhq(
 ) -> Unpaired:
     """One split of a preprocessed folder, with these domains; in training cropped, resized and mirrored
     as the IIAE reference does. Raises DataError."""
-    if not is_packed(folder):
-        raise DataError(f"no AFHQ at {folder}; make it with: {HOW} (or set path_to_data)")
-    meta, arrays = read_split(folder / split)
-    if meta.get("dataset") != "AFHQ":
-        raise DataError(f"{folder} holds {meta.get('dataset', 'another data set')}, not AFHQ")
+    meta, arrays = read_set(folder, split, "AFHQ", HOW)
     missing = [domain for domain in domains if domain not in arrays]
     if missing:
         raise DataError(f"{folder} has no {missing[0]}; it has {', '.join(arrays)}")

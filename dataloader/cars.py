@@ -4,15 +4,13 @@ The pictures are those of Reed et al. (NIPS 2015), or toy cars. x and y share th
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.cdcb import stored_pictures
-from dataloader.dataset import Batch, Dataset
-from dataloader.packed import DataError, is_packed, read_split
+from dataloader.dataset import Batch, Dataset, stored_pictures
+from dataloader.packed import read_set
 
 HOW = "bash download/cars.sh (toy cars, without a download: bash download/cars.sh --toy)"
 
@@ -65,16 +63,5 @@ def pair_order(car: np.ndarray, azimuths: int) -> tuple[np.ndarray, np.ndarray]:
 
 def open_cars(folder: Path, split: str, resolution: int) -> Cars:
     """One split of a preprocessed folder. Raises DataError."""
-    if not is_packed(folder):
-        raise DataError(f"no Cars at {folder}; make it with: {HOW}")
-    meta, arrays = read_split(folder / split)
-    check(folder, meta, arrays)
+    arrays = read_set(folder, split, "Cars", HOW, needed=("images", "car", "elevation"))[1]
     return Cars(arrays, resolution)
-
-
-def check(folder: Path, meta: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Raise DataError where a packed folder is no set of cars."""
-    if meta.get("dataset") != "Cars" or not {"images", "car", "elevation"} <= arrays.keys():
-        raise DataError(
-            f"{folder} holds {meta.get('dataset', 'another data set')}, not Cars; set path_to_data"
-        )

@@ -13,10 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset
+from dataloader.dataset import Batch, Dataset, stored_pictures
 from dataloader.idx import has_idx, read_idx_digits
-from dataloader.packed import DataError, is_packed, new_folder, read_split, write_split
+from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
+from dataloader.resampling import resize_whole
 
+HOW = "bash download/mnist_cdcb.sh"
+HOW_DIGITS = "python dataloader/preprocess_mnist.py digits"
+KIN = ("MNIST-CDCB", "Digits-CDCB")  # one can be read as the other
 COLOUR_SEED = 20_181_210
 MARGIN = 1 / 16  # of the picture on each side: 28 x 28 digits in 32 x 32
 
@@ -62,22 +66,14 @@ def render_pairs(digits: Tensor, colours: Tensor, resolution: int) -> tuple[Tens
     float [B, 3, R, R] in [-1, 1]. A 28 x 28 digit at R = 32 keeps its own pixels."""
     margin = round(resolution * MARGIN)
     side = resolution - 2 * margin
-    shape = digits[:, None].float() / 255  # [B, 1, H, W]
-    if shape.shape[-1] != side:
-        shape = F.interpolate(
-            shape, (side, side), mode="bilinear", align_corners=False, antialias=side < shape.shape[-1]
-        )
-    shape = F.pad(shape, (margin,) * 4)
+    down, across = (
+        F.pad(resize_whole(extent, side, digits.device), (0, 0, margin, margin))
+        for extent in digits.shape[1:]
+    )  # [R, H], [R, W]
+    ink = (down @ (digits.float() @ across.T))[:, None].div_(255).clamp_(0, 1)  # [B, 1, R, R]
     background, foreground = (colours.float() / 255).unflatten(2, (3, 1, 1)).unbind(1)  # [B, 3, 1, 1] each
-    return (shape + (1 - shape) * background) * 2 - 1, shape * foreground * 2 - 1
-
-
-def stored_pictures(pictures: Tensor, resolution: int) -> Tensor:
-    """uint8 [B, H, H, 3] -> float [B, 3, R, R] in [-1, 1], resized with antialiasing where needed."""
-    images = pictures.movedim(3, 1).float() / 127.5 - 1
-    if images.shape[-1] != resolution:
-        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
-    return images
+    # (ink + (1 - ink) * background) * 2 - 1 and ink * foreground * 2 - 1, in two passes over memory each
+    return ((1 - ink) * (2 * background - 2)).add_(1), (ink * (2 * foreground)).sub_(1)
 
 
 def draw_colours(count: int, split: str) -> np.ndarray:
@@ -104,11 +100,7 @@ def open_mnist(folder: Path, split: str, resolution: int) -> CDCB:
     DataError."""
     if not is_packed(folder) and has_idx(folder):
         return CDCB(digit_arrays(*read_idx_digits(folder, split), split), resolution)
-    if not is_packed(folder):
-        raise DataError(
-            f"no MNIST-CDCB at {folder}; make it with: bash download/mnist_cdcb.sh (or set path_to_data)"
-        )
-    return CDCB(read_split(folder / split)[1], resolution)
+    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], resolution)
 
 
 DIGITS_COLOURINGS = 8  # 1,437 training digits are few: each comes in this many colour pairs
@@ -123,26 +115,29 @@ def open_digits(folder: Path, split: str, resolution: int) -> CDCB:
                 f"{folder} holds something else than Digits-CDCB; set path_to_data to a new folder"
             )
         pack_digits(folder)
-    return CDCB(read_split(folder / split)[1], resolution)
+    return CDCB(read_set(folder, split, "Digits-CDCB", HOW_DIGITS, kin=KIN)[1], resolution)
 
 
 def pack_digits(folder: Path) -> None:
-    """Write Digits-CDCB: four fifths of scikit-learn's digits for training, one fifth for testing, drawn
-    once."""
+    """Make Digits-CDCB, all or nothing. Raises DataError where it cannot be written."""
+    try:
+        with new_folder(folder) as work:
+            write_digits(work)
+    except OSError as error:
+        raise DataError(
+            f"cannot write Digits-CDCB to {folder} ({error.strerror}); set path_to_data elsewhere"
+        ) from None
+
+
+def write_digits(work: Path) -> None:
+    """Write both splits of Digits-CDCB: four fifths of scikit-learn's digits for training, one fifth for
+    testing, drawn once."""
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
     digits = np.round(bundle.images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8], stored 0 to 16
     order = np.random.RandomState(COLOUR_SEED).permutation(len(digits))
     train, test = np.split(order, [len(order) * 4 // 5])
-    try:
-        with new_folder(folder) as work:
-            for split, index, colourings in (("train", train, DIGITS_COLOURINGS), ("test", test, 1)):
-                arrays = digit_arrays(digits[index], bundle.target[index], split, colourings)
-                write_split(
-                    work / split, arrays, dataset="Digits-CDCB", source="sklearn.datasets.load_digits"
-                )
-    except OSError as error:
-        raise DataError(
-            f"cannot write Digits-CDCB to {folder} ({error.strerror}); set path_to_data elsewhere"
-        ) from None
+    for split, index, colourings in (("train", train, DIGITS_COLOURINGS), ("test", test, 1)):
+        arrays = digit_arrays(digits[index], bundle.target[index], split, colourings)
+        write_split(work / split, arrays, dataset="Digits-CDCB", source="sklearn.datasets.load_digits")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -49,3 +50,13 @@ class Dataset:
     def at(self, *indices: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """`read`, moved to `device`, and `render`ed without augmentation."""
         return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})
+
+
+def stored_pictures(pictures: Tensor, resolution: int) -> Tensor:
+    """uint8 [B, H, H, 3] -> float [B, 3, R, R] in [-1, 1], resized with antialiasing where needed."""
+    images = (
+        pictures.movedim(3, 1).to(torch.float32, copy=True).div_(127.5).sub_(1)
+    )  # in place: no new memory
+    if images.shape[-1] != resolution:
+        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+    return images

@@ -5,8 +5,8 @@ On first use they are packed into a cache beside them, FOLDER/.packed (or ~/.cac
 where FOLDER cannot be written), which is made again when the folders change.
 """
 
-import argparse
 import hashlib
+import os
 import re
 import sys
 from functools import partial
@@ -19,7 +19,8 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from dataloader.packed import DataError, locked, new_folder, read_split, write_meta
-from dataloader.packing import Parser, is_made, list_images, pack_images, read_picture, resized, run, whole
+from dataloader.packing import list_images, pack_stacks, read_picture, resized
+from dataloader.preprocessing import Parser, is_made, run, whole
 
 if TYPE_CHECKING:  # workers need no PyTorch
     from dataloader.unpaired import Unpaired
@@ -87,24 +88,18 @@ def write_cache(
     skip_bad: bool,
 ) -> list[str]:
     """Write one split, all or nothing; what is wrong with the pictures that were left out."""
-    left_out, gone, shapes = [], {}, {}
     with new_folder(target) as work:
-        for domain, paths in files.items():
-            packed = pack_images(
-                paths,
-                work / f"{domain}.npy",
-                partial(square_picture, size=size),
-                (size, size, 3),
-                workers=workers,
-                skip_bad=skip_bad,
-                label=f"{target.name}{domain} pictures",
-            )
-            kept = set(packed.kept)
-            gone[domain] = [path.name for index, path in enumerate(paths) if index not in kept]
-            shapes[domain] = [len(kept), size, size, 3]
-            left_out += packed.left_out
-        write_meta(work, shapes, **about, left_out=gone)
-    return left_out
+        packed = pack_stacks(
+            work,
+            files,
+            partial(square_picture, size=size),
+            (size, size, 3),
+            label=f"{target.name}{{name}} pictures",
+            workers=workers,
+            skip_bad=skip_bad,
+        )
+        write_meta(work, packed.shapes, **about, left_out=packed.left_out)
+    return packed.reasons
 
 
 def square_picture(path: Path, size: int) -> np.ndarray:
@@ -142,7 +137,8 @@ def digest(files: dict[str, list[Path]]) -> str:
     for domain, paths in files.items():
         for path in paths:
             facts = path.stat()
-            made.update(f"{domain}/{path.name}\0{facts.st_size} {facts.st_mtime_ns}\n".encode())
+            name = os.fsencode(f"{domain}/{path.name}")
+            made.update(name + f"\0{facts.st_size} {facts.st_mtime_ns}\n".encode())
     return made.hexdigest()
 
 
@@ -165,26 +161,12 @@ def can_write(root: Path) -> bool:
 
 
 def main(arguments: list[str]) -> None:
-    made = Parser(
-        prog="folders.py",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("folders.py", __doc__, EPILOG)
     made.add_argument("folder", metavar="FOLDER", type=Path, help="what holds trainA, trainB ...")
-    made.add_argument(
-        "--load-size",
-        metavar="N",
-        type=whole,
-        default=256,
-        help="the config's load_size or resolution; 256",
-    )
-    made.add_argument(
-        "--skip-bad", action="store_true", help="leave out pictures that cannot be read, and list them"
-    )
-    made.add_argument(
-        "--workers", metavar="N", type=whole, help="processes that read pictures; default: all cores"
-    )
+    size = "the config's load_size or resolution; 256"
+    made.add_argument("--load-size", metavar="N", type=whole, default=256, help=size)
+    made.add_skip_bad()
+    made.add_workers()
     options = made.parse_args(arguments)
     for split in ("train", "test"):
         packed, left_out = pack_folders(

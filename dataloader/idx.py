@@ -1,6 +1,7 @@
 """MNIST's IDX files, gzipped or not."""
 
 import gzip
+import math
 import struct
 from pathlib import Path
 
@@ -54,6 +55,6 @@ def read_idx(path: Path) -> np.ndarray:
         raise DataError(f"{path}: no IDX file of bytes")
     dims = data[3]
     shape = struct.unpack_from(f">{dims}I", data, 4) if len(data) >= 4 + 4 * dims else ()
-    if len(data) != 4 + 4 * dims + int(np.prod(shape)):
+    if len(data) != 4 + 4 * dims + math.prod(shape):
         raise DataError(f"{path}: is truncated or has bytes left over; download it again")
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dims).reshape(shape)

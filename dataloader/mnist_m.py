@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dataloader.cdcb import MARGIN
-from dataloader.packed import DataError, is_packed, read_split
+from dataloader.packed import read_set
 from dataloader.unpaired import Unpaired
 
 HOW = "bash download/mnist_m.sh"
@@ -52,9 +52,5 @@ def framed(pictures: Tensor, resolution: int) -> Tensor:
 
 def open_mnist_m(folder: Path, split: str, resolution: int) -> MnistM:
     """One split of a preprocessed folder. Raises DataError."""
-    if not is_packed(folder):
-        raise DataError(f"no MNIST-M at {folder}; make it with: {HOW} (or set path_to_data)")
-    meta, arrays = read_split(folder / split)
-    if meta.get("dataset") != "MNIST-M" or not {"digits", "images", "labels"} <= arrays.keys():
-        raise DataError(f"{folder} holds {meta.get('dataset', 'another data set')}, not MNIST-M")
+    arrays = read_set(folder, split, "MNIST-M", HOW, needed=("digits", "images", "labels"))[1]
     return MnistM(arrays, resolution)

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,15 +46,26 @@ def new_folder(target: Path) -> Iterator[Path]:
         for path in sorted(work.rglob("*")):
             sync(path)
         sync(work)
-        old = work.with_suffix(".old")
-        if target.exists():
-            target.rename(old)
-        work.rename(target)
+        with locked(target.parent):
+            swap(work, target)
         sync(target.parent)
-        shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(work.with_suffix(".old"), ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
         os.close(in_use)
+
+
+def swap(work: Path, target: Path) -> None:
+    """Give `work` the name of `target`; what stood there gets another, or its own again where that fails."""
+    old = work.with_suffix(".old")
+    if target.exists():
+        target.rename(old)
+    try:
+        work.rename(target)
+    except BaseException:  # an interruption, too
+        if old.exists():
+            old.rename(target)
+        raise
 
 
 def remove_leftovers(target: Path) -> None:
@@ -149,6 +160,22 @@ def read_split(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise DataError(
             f"{folder}: {wrong[0]}.npy has another shape than meta.json says; preprocess it again"
         )
+    return meta, arrays
+
+
+def read_set(
+    folder: Path, split: str, name: str, how: str, needed: Collection[str] = (), kin: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """`read_split` of the data set `name`, or one of its `kin`, with the `needed` arrays. Raises DataError,
+    with the command `how` that makes it where there is none, and where there is another."""
+    if not is_packed(folder):
+        raise DataError(f"no {name} at {folder}; make it with: {how} (or set path_to_data)")
+    meta, arrays = read_split(folder / split)
+    if meta.get("dataset") not in (name, *kin):
+        other = meta.get("dataset", "another data set")
+        raise DataError(f"{folder} holds {other}, not {name}; set path_to_data")
+    if missing := [array for array in needed if array not in arrays]:
+        raise DataError(f"{folder / split} is damaged (it has no {missing[0]}); preprocess it again")
     return meta, arrays
 
 

@@ -1,35 +1,30 @@
-"""Packing pictures into one uint8 .npy, on all cores and in little memory, and what every preprocess_*.py
-shares: reading a picture of any kind as RGB, telling whether a set is made already, errors as one line.
+"""Reading pictures of any kind as RGB, and packing them into one uint8 .npy on all cores, in little memory.
 
 No PyTorch here: a worker is a fresh process, and small.
 """
 
-import argparse
-import hashlib
 import io
 import os
 import shutil
 import signal
 import struct
-import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 from tqdm import tqdm
 
-from dataloader.packed import DataError, read_split
+from dataloader.packed import DataError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 CHUNK = 16  # pictures per task
@@ -211,6 +206,36 @@ def pack_images(
     return Packed(kept, [bad[index] for index in sorted(bad)])
 
 
+class Stacks(NamedTuple):
+    """What `pack_stacks` has written: by array its shape and the names of the files that were left out, and
+    what is wrong with those."""
+
+    shapes: dict[str, list[int]]
+    left_out: dict[str, list[str]]
+    reasons: list[str]
+
+
+def pack_stacks(
+    folder: Path,
+    files: Mapping[str, Sequence[Path]],
+    convert: Callable[[Path], np.ndarray],
+    shape: tuple[int, ...],
+    label: str,
+    **options: Any,
+) -> Stacks:
+    """`pack_images`, with its options, of the files of every name into `folder`/NAME.npy. `label` may hold
+    {name}. Raises DataError."""
+    made = Stacks({}, {}, [])
+    for name, paths in files.items():
+        target, words = folder / f"{name}.npy", label.format(name=name)
+        packed = pack_images(paths, target, convert, shape, label=words, **options)
+        kept = set(packed.kept)
+        made.shapes[name] = [len(kept), *shape]
+        made.left_out[name] = [path.name for index, path in enumerate(paths) if index not in kept]
+        made.reasons.extend(packed.left_out)
+    return made
+
+
 def default_workers(count: int) -> int:
     """One worker for each core that this process may use, 16 at most; fewer where `count` pictures are done
     before they have started."""
@@ -298,84 +323,3 @@ def _close_gaps(job: Job, kept: list[int]) -> None:
         file.truncate(job.offset + len(kept) * job.row_bytes)
         file.seek(0)
         file.write(npy_header(len(kept), job.shape))
-
-
-# Whether a set is there already
-
-
-def fingerprint(paths: Sequence[Path], root: Path) -> str:
-    """SHA-256 of the files' names below `root` and their sizes: the same set, the same fingerprint on every
-    machine. A file whose content changed and whose size did not goes unnoticed."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{path.relative_to(root).as_posix()}\0{path.stat().st_size}\n".encode())
-    return digest.hexdigest()
-
-
-def is_made(target: Path, splits: Sequence[str], about: dict[str, Any]) -> bool:
-    """Whether every split is complete in `target` and its meta.json says what `about` says."""
-    try:
-        metas = [read_split(target / split)[0] for split in splits]
-    except DataError:
-        return False
-    return all(meta.get(key) == value for meta in metas for key, value in about.items())
-
-
-def check_target(target: Path, force: bool) -> None:
-    """Refuse to put a packed set where something else stands: files that are none, or (without `force`) a
-    packed set that is whole. Raises DataError."""
-    if not target.exists():
-        return
-    names = sorted(os.listdir(target)) if target.is_dir() else ["a file"]
-    splits = [name for name in names if (target / name / "meta.json").is_file()]
-    if splits != names:
-        raise DataError(f"{target} holds something else ({names[0]} ...); name another folder")
-    if splits and not force and is_made(target, splits, {}):
-        raise DataError(f"{target} is made from something else; --force replaces it, or name another folder")
-
-
-# Command lines
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong usage as a DataError, so that `run` says it in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DataError(f"{message} (see --help)")
-
-
-def whole(text: str) -> int:
-    """An argument that is a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-    return int(text)
-
-
-def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -> int:
-    """Call a preprocessing's main; its exit status. What a person can mend is one line on stderr, status
-    2."""
-    try:
-        with _ending_cleanly():
-            main(sys.argv[1:] if arguments is None else arguments)
-        return 0
-    except DataError as error:
-        reason, status = str(error), 2
-    except OSError as error:
-        reason, status = f"{error.filename or 'the disk'}: {error.strerror or error}", 2
-    except KeyboardInterrupt:
-        reason, status = "interrupted", 130
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    return status
-
-
-@contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that unfinished folders are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

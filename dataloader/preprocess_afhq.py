@@ -4,29 +4,16 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from dataloader.packed import DataError, locked, new_folder, remove_leftovers, write_meta
-from dataloader.packing import (
-    Parser,
-    check_target,
-    fingerprint,
-    is_made,
-    list_images,
-    pack_images,
-    read_picture,
-    resized,
-    run,
-    whole,
-)
+from dataloader.packed import DataError, write_meta
+from dataloader.packing import list_images, pack_stacks, read_picture, resized
+from dataloader.preprocessing import DATA, SPLITS, Parser, Plan, find_splits, fingerprint, make, run, whole
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-SPLITS = ("train", "test")
 DOMAINS = ("cat", "dog", "wild")
 RESOLUTION = 256
 EPILOG = """\
@@ -40,65 +27,58 @@ example:
 
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
-    target = options.target.resolve()
-    root = find_root(options.source)
-    files = find_pictures(root)
-    if root.resolve().is_relative_to(target):
-        raise DataError(f"{target} holds the pictures themselves; name another folder")
-    about = {
-        "dataset": "AFHQ",
-        "source": "AFHQ pictures",
-        "source_digest": fingerprint(
-            [path for domains in files.values() for paths in domains.values() for path in paths], root
-        ),
-        "resolution": options.resolution,
-    }
-    if target.parent.is_dir():
-        with locked(target.parent):
-            remove_leftovers(target)
-    if not options.force and is_made(target, SPLITS, about):
-        print(f"{target} is there already, made from the same {about['source']}; --force remakes it")
-        return
-    check_target(target, options.force)
-    for line in write(target, files, about, options):
-        print(f"left out: {line}")
-    print(f"{target} is made from {about['source']}")
+    root = find_splits(
+        options.source, lambda folder: bool(domains_in(folder / "train") and test_folder(folder))
+    )
+    if root is None:
+        domains = ", ".join(DOMAINS)
+        raise DataError(f"{options.source} has no train/ and test/ (or val/) with {domains} in them")
+    make(plan(root, options), options.target, options.force, source=root)
 
 
 def parser() -> Parser:
-    made = Parser(
-        prog="preprocess_afhq.py",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("preprocess_afhq.py", __doc__, EPILOG)
     made.add_argument("source", metavar="SOURCE", type=Path, help="the folder of pictures; see below")
-    made.add_argument(
-        "target", metavar="TARGET", type=Path, nargs="?", default=DATA / "AFHQ", help="to make; data/AFHQ"
-    )
+    made.add_target(DATA / "AFHQ", "to make; data/AFHQ")
     made.add_argument(
         "--resolution", metavar="R", type=whole, default=RESOLUTION, help="store at R x R (256)"
     )
-    made.add_argument(
-        "--skip-bad", action="store_true", help="leave out pictures that cannot be read, and list them"
-    )
-    made.add_argument(
-        "--workers", metavar="N", type=whole, help="processes that read pictures; default: all cores"
-    )
-    made.add_argument("--force", action="store_true", help="make it again where it is there already")
+    made.add_skip_bad()
+    made.add_workers()
+    made.add_force()
     return made
 
 
-def find_root(source: Path) -> Path:
-    """The folder with the splits: `source`, or the only folder of that kind directly in it. Raises
-    DataError."""
-    if not source.is_dir():
-        raise DataError(f"no folder at {source}")
-    folders = [source, *sorted(path for path in source.iterdir() if path.is_dir())]
-    roots = [folder for folder in folders if domains_in(folder / "train") and test_folder(folder)]
-    if not roots or (len(roots) > 1 and roots[0] != source):
-        raise DataError(f"{source} has no train/ and test/ (or val/) with {', '.join(DOMAINS)} in them")
-    return roots[0]
+def plan(root: Path, options: argparse.Namespace) -> Plan:
+    """Raises DataError where the splits do not hold the same domains, or too few."""
+    files = find_pictures(root)
+    every = [path for domains in files.values() for paths in domains.values() for path in paths]
+    resolution = options.resolution
+    about = {
+        "dataset": "AFHQ",
+        "source": "AFHQ pictures",
+        "source_digest": fingerprint(every, root),
+        "resolution": resolution,
+    }
+
+    def write(work: Path) -> list[str]:
+        left_out = []
+        for split, domains in files.items():
+            (work / split).mkdir()
+            packed = pack_stacks(
+                work / split,
+                domains,
+                partial(picture, resolution=resolution),
+                (resolution, resolution, 3),
+                label=f"{split} {{name}} pictures",
+                workers=options.workers,
+                skip_bad=options.skip_bad,
+            )
+            write_meta(work / split, packed.shapes, **about, left_out=packed.left_out)
+            left_out += packed.reasons
+        return left_out
+
+    return Plan(about, write)
 
 
 def test_folder(root: Path) -> Path | None:
@@ -123,36 +103,6 @@ def find_pictures(root: Path) -> dict[str, dict[str, list[Path]]]:
         split: {domain: list_images(folder / domain) for domain in domains[split]}
         for split, folder in folders.items()
     }
-
-
-def write(
-    target: Path,
-    files: dict[str, dict[str, list[Path]]],
-    about: dict[str, Any],
-    options: argparse.Namespace,
-) -> list[str]:
-    """Make the set, all or nothing; what is wrong with the pictures that were left out. Raises DataError."""
-    shape, left_out = (options.resolution, options.resolution, 3), []
-    with new_folder(target) as work:
-        for split, domains in files.items():
-            (work / split).mkdir()
-            shapes, gone = {}, {}
-            for domain, paths in domains.items():
-                packed = pack_images(
-                    paths,
-                    work / split / f"{domain}.npy",
-                    partial(picture, resolution=options.resolution),
-                    shape,
-                    workers=options.workers,
-                    skip_bad=options.skip_bad,
-                    label=f"{split} {domain} pictures",
-                )
-                kept = set(packed.kept)
-                shapes[domain] = [len(kept), *shape]
-                gone[domain] = [path.name for index, path in enumerate(paths) if index not in kept]
-                left_out += packed.left_out
-            write_meta(work / split, shapes, **about, left_out=gone)
-    return left_out
 
 
 def picture(path: Path, resolution: int) -> np.ndarray:

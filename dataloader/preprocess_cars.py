@@ -3,7 +3,6 @@
 Stored is every view once, by car and elevation; pairs are made when they are read (dataloader/cars.py).
 """
 
-import argparse
 import hashlib
 import io
 import os
@@ -16,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 if not __package__:  # run as a file: imports start at the repository's root, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -27,10 +26,12 @@ from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 from tqdm import tqdm
 
-from dataloader.packed import DataError, new_folder, read_split, write_meta
+from dataloader.packed import DataError, new_folder, write_meta
+from dataloader.packing import npy_header
+from dataloader.preprocessing import DATA, SPLITS, Parser, check_target, is_made, run, whole
 
 AZIMUTHS, ELEVATIONS = 24, 4
-PARTS = ("train", "test")
+MOST = 1024  # pixels: a car four times as wide as any known set's, 300 MB
 NAME = re.compile(r"car_(\d+)_mesh\.mat")
 UNREADABLE = (  # what SciPy raises on damaged files
     OSError,
@@ -104,9 +105,9 @@ def pack_cars(
             "recipe": {"name": split, **recipe._asdict(), "elevations": list(recipe.elevations)},
             "test_cars": list(parts["test"]),
         }
-        if not force and is_made(target, about):
+        if not force and is_made(target, SPLITS, about):
             return Packed(False, [])
-        check_target(source, target, force)
+        check_target(target, force, source, ".mat files")
         size, left_out = recipe.resolution or native_size(files), []
         bar_ = tqdm(total=len(files), desc="cars", unit="", disable=None if bar else True)
         with new_folder(target) as work, bar_ as done:
@@ -252,6 +253,8 @@ def stored_size(path: Path, data: bytes) -> int:
     if kind != "uint8" or shape[2:] != (3, AZIMUTHS, ELEVATIONS) or shape[0] != shape[1] or not shape[0]:
         wanted = f"uint8 [size, size, 3, {AZIMUTHS}, {ELEVATIONS}]"
         raise DataError(f"{path}: im is {kind} {[*map(int, shape)]}; it must be {wanted}")
+    if shape[0] > MOST:
+        raise DataError(f"{path}: its views are {shape[0]} pixels wide; {MOST} is the most")
     return int(shape[0])
 
 
@@ -262,14 +265,6 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def npy_header(count: int, shape: tuple[int, ...]) -> bytes:
-    """What precedes the bytes of a uint8 array [count, *shape] in an .npy; as long for every count."""
-    header = io.BytesIO()
-    about = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-    np.lib.format.write_array_header_1_0(header, about)
-    return header.getvalue()
-
-
 def hash_files(files: dict[int, Path], ahead: Callable[[Callable, Iterable], Iterator[Future]]) -> str:
     """SHA-256 over the numbers and contents of all files: the same set, the same hash on every machine."""
     hashes = ahead(lambda path: hashlib.sha256(read_bytes(path)).hexdigest(), files.values())
@@ -277,84 +272,31 @@ def hash_files(files: dict[int, Path], ahead: Callable[[Callable, Iterable], Ite
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def is_made(target: Path, about: dict[str, Any]) -> bool:
-    """Whether both splits are whole in `target` and were made as `about` says."""
-    try:
-        metas = [read_split(target / part)[0] for part in PARTS]
-    except DataError:
-        return False
-    return all(meta.get(key) == value for meta in metas for key, value in about.items())
-
-
-def check_target(source: Path, target: Path, force: bool) -> None:
-    """Raise DataError where writing `target` would remove something else."""
-    if source.resolve().is_relative_to(target.resolve()):
-        raise DataError(f"{target} holds the .mat files themselves; name another folder to pack into")
-    names = sorted(os.listdir(target)) if target.is_dir() else ["a file"] if target.exists() else []
-    if not all((target / name / "meta.json").is_file() for name in names):
-        raise DataError(f"{target} holds something else ({names[0]} ...); name another folder to pack into")
-    if is_made(target, {}) and not force:
-        raise DataError(f"{target} was made otherwise; --force replaces it, or name another folder")
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong usage as a DataError, so that it is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DataError(f"{message} (see --help)")
-
-
-def main(arguments: list[str]) -> int:
-    """Exit status: 0 done, 2 the input is wrong, 130 interrupted."""
-    try:
-        options = vars(parser().parse_args(arguments))
-        packed = pack_cars(**options, bar=True)
-    except (DataError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+def main(arguments: list[str]) -> None:
+    options = vars(parser().parse_args(arguments))
+    packed = pack_cars(**options, bar=True)
     for line in packed.left_out:
         print(f"left out: {line}")
     target = options["target"]
     print(f"{target} is ready" if packed.written else f"{target} is there already; --force makes it again")
-    return 0
 
 
 def parser() -> Parser:
-    made = Parser(
-        prog="preprocess_cars.py",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("preprocess_cars.py", __doc__, EPILOG)
     made.add_argument(
         "source", metavar="SOURCE", type=Path, help="the folder with car_*_mesh.mat, or one above"
     )
-    default = Path("data/Cars")
-    made.add_argument(
-        "target", metavar="TARGET", type=Path, nargs="?", default=default, help="to make; data/Cars"
-    )
+    made.add_target(DATA / "Cars", "to make; data/Cars")
     made.add_argument("--split", choices=RECIPES, default="paper", help="see below; default: paper")
     made.add_argument("--resolution", metavar="N", type=whole, help="store views at N x N instead")
     made.add_argument(
         "--test-from", metavar="N", type=whole, help="cars of this number and up are for testing"
     )
-    made.add_argument(
-        "--skip-bad", action="store_true", help="leave out files that cannot be read, and list them"
-    )
-    made.add_argument("--force", action="store_true", help="make it again, or in place of another")
-    made.add_argument("--workers", metavar="N", type=whole, help="threads; default: one per core")
+    made.add_skip_bad("files")
+    made.add_workers("threads; default: one per core")
+    made.add_force()
     return made
 
 
-def whole(text: str) -> int:
-    """An argument that is a whole number from 1 up."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
-    return int(text)
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

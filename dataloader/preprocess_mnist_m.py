@@ -2,12 +2,11 @@
 in each colour channel; training's patches come from training photographs only.
 """
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -16,11 +15,10 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from dataloader.idx import read_idx_digits
-from dataloader.packed import DataError, locked, new_folder, remove_leftovers, write_split
-from dataloader.packing import Parser, check_target, is_image, is_made, list_images, read_picture, run
+from dataloader.packed import DataError, write_split
+from dataloader.packing import is_image, list_images, read_picture
+from dataloader.preprocessing import DATA, SPLITS, Parser, Plan, make, run
 
-DATA = Path(__file__).resolve().parents[1] / "data"
-SPLITS = ("train", "test")
 SEED = 20_150_707
 PLACES = ("", "images", "data/images", "BSDS500/data/images", "BSR/BSDS500/data/images")
 EPILOG = """\
@@ -44,7 +42,6 @@ class Photos(NamedTuple):
 
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
-    target = options.target.resolve()
     digits = {split: read_idx_digits(options.source, split) for split in SPLITS}
     side = check_digits(options.source, digits)
     left_out: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -66,41 +63,24 @@ def main(arguments: list[str]) -> None:
         "source_digest": digest.hexdigest(),
         "seed": SEED,
     }
-    if target.parent.is_dir():
-        with locked(target.parent):
-            remove_leftovers(target)
-    if not options.force and is_made(target, SPLITS, about):
-        print(f"{target} is there already, made from the same {about['source']}; --force remakes it")
-        return
-    check_target(target, options.force)
-    write(target, digits, photos, about, left_out)
-    for lines in left_out.values():
-        for line in lines:
-            print(f"left out: {line}")
-    print(f"{target} is made from {about['source']}")
+
+    def write(work: Path) -> list[str]:
+        for split, (images, labels) in digits.items():
+            arrays = {"digits": images, "images": blend(images, photos[split], split), "labels": labels}
+            used = {"photographs": photos[split].names, "left_out": left_out[split]}
+            write_split(work / split, arrays, **about, **used)
+        return [line for lines in left_out.values() for line in lines]
+
+    make(Plan(about, write), options.target, options.force)
 
 
 def parser() -> Parser:
-    made = Parser(
-        prog="preprocess_mnist_m.py",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = Parser("preprocess_mnist_m.py", __doc__, EPILOG)
     made.add_argument("source", metavar="SOURCE", type=Path, help="the folder with MNIST's files; see below")
-    made.add_argument(
-        "target",
-        metavar="TARGET",
-        type=Path,
-        nargs="?",
-        default=DATA / "MNIST-M",
-        help="to make; data/MNIST-M",
-    )
+    made.add_target(DATA / "MNIST-M", "to make; data/MNIST-M")
     made.add_argument("--photos", metavar="DIR", type=Path, help="the folder of photographs; see below")
-    made.add_argument(
-        "--skip-bad", action="store_true", help="leave out photographs that cannot be read, and list them"
-    )
-    made.add_argument("--force", action="store_true", help="make it again where it is there already")
+    made.add_skip_bad("photographs")
+    made.add_force()
     return made
 
 
@@ -167,21 +147,6 @@ def from_scikit_learn(split: str) -> Photos:
 
 
 # Blending
-
-
-def write(
-    target: Path,
-    digits: dict[str, tuple[np.ndarray, np.ndarray]],
-    photos: dict[str, Photos],
-    about: dict[str, Any],
-    left_out: dict[str, list[str]],
-) -> None:
-    """Make the set, all or nothing. Every digit of a split is blended, with a patch of the same split."""
-    with new_folder(target) as work:
-        for split, (images, labels) in digits.items():
-            arrays = {"digits": images, "images": blend(images, photos[split], split), "labels": labels}
-            used = {"photographs": photos[split].names, "left_out": left_out[split]}
-            write_split(work / split, arrays, **about, **used)
 
 
 def blend(digits: np.ndarray, photos: Photos, split: str) -> np.ndarray:

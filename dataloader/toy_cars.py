@@ -6,7 +6,6 @@ A car's number and the seed decide its kind, proportions and colours. Every car 
 degrees apart, 0 is the front) at 4 elevations.
 """
 
-import argparse
 import colorsys
 import io
 import json
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 if not __package__:  # run as a file: imports start at the repository's root, not in this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -30,6 +28,7 @@ from scipy.io import savemat
 from tqdm import tqdm
 
 from dataloader.packed import DataError, new_folder
+from dataloader.preprocessing import Parser, run
 from dataloader.toy_renderer import Builder, Colour, Mesh, circle, quad, render
 
 AZIMUTHS = 24
@@ -347,36 +346,19 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main(arguments: list[str]) -> int:
-    """Exit status: 0 done, 2 the input is wrong, 130 interrupted."""
-    try:
-        options = parser().parse_args(arguments)
-        made = write_fleet(**vars(options), bar=True)
-    except (DataError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
+def main(arguments: list[str]) -> None:
+    options = parser().parse_args(arguments)
+    made = write_fleet(**vars(options), bar=True)
     print(f"{options.cars} toy cars are {'ready' if made else 'already'} in {options.target}")
-    return 0
-
-
-class Parser(argparse.ArgumentParser):
-    """Wrong usage as a DataError, so that it is one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DataError(f"{message} (see --help)")
 
 
 def parser() -> Parser:
     made = Parser(
-        prog="toy_cars.py",
-        description="Render toy cars into .mat files laid out as the Cars of Reed et al.: car_001_mesh.mat, "
+        "toy_cars.py",
+        "Render toy cars into .mat files laid out as the Cars of Reed et al.: car_001_mesh.mat, "
         "car_002_mesh.mat ..., each with im, uint8 [size, size, 3, 24 azimuths, 4 elevations].",
-        epilog="example: python dataloader/toy_cars.py data/Cars-toy-mat\n"
+        "example: python dataloader/toy_cars.py data/Cars-toy-mat\n"
         "then:    python dataloader/preprocess_cars.py data/Cars-toy-mat data/Cars-toy",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument("target", metavar="TARGET", type=Path, help="the folder to make")
     made.add_argument("--cars", metavar="N", type=int, default=199, help="numbered from 1; default: 199")
@@ -392,4 +374,4 @@ def parser() -> Parser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(main))

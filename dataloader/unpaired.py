@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.cdcb import stored_pictures
-from dataloader.dataset import Batch, Dataset
+from dataloader.dataset import Batch, Dataset, stored_pictures
 from dataloader.packed import DataError
+from dataloader.resampling import resample
 
 ATTEMPTS = 10  # at a crop that fits, before the whole picture is taken; as torchvision does
 
@@ -87,13 +87,35 @@ def random_crop_and_flip(pictures: Tensor, size: int, flip: bool = True) -> Tens
     """[B, H, W, C] -> [B, size, size, C]: from each picture a square at a random place, mirrored with
     probability 1/2 where `flip`. Its own place and side for each, drawn by the device's global generator."""
     count, height, width = pictures.shape[:3]
-    draw = {"size": (count, 1), "device": pictures.device}
+    draw = {"size": (count,), "device": pictures.device}
+    top = torch.randint(0, height - size + 1, **draw)
+    left = torch.randint(0, width - size + 1, **draw)
+    mirrored = torch.rand(count, device=pictures.device) < (0.5 if flip else 0)
+    return windows(pictures, top, left, mirrored, size)
+
+
+def windows(pictures: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, size: int) -> Tensor:
+    """[B, H, W, C] -> [B, size, size, C]: of each picture the square at (top, left), left and right exchanged
+    where `mirrored`, [B] each.
+
+    On a CPU one copy per picture is some forty times as fast as an index for every pixel; on a GPU its
+    offsets would have to be waited for.
+    """
+    if pictures.device.type == "cpu":
+        cut = pictures.new_empty((len(pictures), size, size, pictures.shape[3]))
+        for new, old, t, l, m in zip(cut, pictures, top.tolist(), left.tolist(), mirrored.tolist()):  # noqa: E741
+            window = old[t : t + size, l : l + size]
+            new.copy_(window.flip(1) if m else window)
+        return cut
+    return gathered(pictures, top, left, mirrored, size)
+
+
+def gathered(pictures: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, size: int) -> Tensor:
+    """The same as `windows`, by one index for every pixel."""
     steps = torch.arange(size, device=pictures.device)
-    rows = torch.randint(0, height - size + 1, **draw) + steps  # [B, size]
-    columns = torch.randint(0, width - size + 1, **draw) + steps
-    if flip:
-        columns = torch.where(torch.rand(count, 1, device=pictures.device) < 0.5, columns.flip(1), columns)
-    item = torch.arange(count, device=pictures.device)
+    rows, columns = top[:, None] + steps, left[:, None] + steps  # [B, size]
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    item = torch.arange(len(pictures), device=pictures.device)
     return pictures[item[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
@@ -125,28 +147,3 @@ def random_resized_crop_and_flip(
     left = (torch.rand(count, **draw) * (width - wide + 1)).floor()
     mirrored = torch.rand(count, **draw) < 0.5
     return resample(images, top, left, high, wide, mirrored, resolution)
-
-
-def resample(
-    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, mirrored: Tensor, size: int
-) -> Tensor:
-    """Resize a window of its own of every image: float [B, C, H, W] -> [B, C, size, size], bilinear with
-    antialiasing, left and right exchanged where `mirrored`. Windows are whole pixels within the image, [B]
-    each."""
-    down = resize_weights(top, height, images.shape[2], size)  # [B, size, H]
-    across = resize_weights(left, width, images.shape[3], size)
-    across = torch.where(mirrored[:, None, None], across.flip(1), across)
-    return down[:, None] @ images @ across.mT[:, None]
-
-
-def resize_weights(start: Tensor, length: Tensor, extent: int, size: int) -> Tensor:
-    """What each of `extent` pixels gives to each of `size` pixels into which the `length` pixels from `start`
-    are resized: [B, size, extent], each row adding to 1. A triangle as wide as a new pixel, and never
-    narrower than two old ones."""
-    start, length = (values.float()[:, None, None] for values in (start, length))
-    pixel = torch.arange(extent, device=start.device)
-    step = length / size
-    centre = start + (torch.arange(size, device=start.device)[:, None] + 0.5) * step  # [B, size, 1]
-    weights = (1 - (pixel + 0.5 - centre).abs() / step.clamp(min=1)).clamp(min=0)
-    weights = weights * ((pixel >= start) & (pixel < start + length))
-    return weights / weights.sum(2, keepdim=True)

@@ -27,87 +27,35 @@ example:
 END
 }
 
+own_option() {
+  case "$1" in
+    v1 | v2)
+      [ -z "$VERSION" ] || wrong_usage "one of v1 and v2"
+      VERSION="$1"
+      ;;
+    *) wrong_usage "unknown argument $1; allowed: v1, v2, --from, --to" ;;
+  esac
+}
+
 main() {
-  local version="" from="" to=""
-  while [ $# -gt 0 ]; do
-    case "$1" in
-      -h | --help)
-        usage
-        exit 0
-        ;;
-      v1 | v2)
-        [ -z "$version" ] || wrong_usage "one of v1 and v2"
-        version="$1"
-        ;;
-      --from | --to)
-        [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
-        if [ "$1" = --from ]; then from="$2"; else to="$(absolute "${2%/}")"; fi
-        shift
-        ;;
-      --)
-        shift
-        break
-        ;;
-      *) wrong_usage "unknown argument $1; allowed: v1, v2, --from, --to" ;;
-    esac
-    shift
-  done
-  local suffix="" archive=afhq.zip url="$V1" space=7000
-  if [ "$version" = v2 ]; then suffix=-v2 archive=afhq_v2.zip url="$V2" space=18000; fi
-  to="${to:-$ROOT/data/AFHQ$suffix}"
-  if [ -n "$from" ] && ! is_url "$from"; then
-    [ -d "$from" ] || die "--from: there is no folder at $from"
-    from="$(absolute "${from%/}")"
-  fi
-  if [ $# -eq 0 ] && [ ! -d "$from" ] && made "$to"; then
-    finish "$to" "is there already"
+  VERSION=""
+  read_arguments "$@"
+  local name=AFHQ archive=afhq.zip url="$V1" space=7000
+  if [ "$VERSION" = v2 ]; then name=AFHQ-v2 archive=afhq_v2.zip url="$V2" space=18000; fi
+  local to="${TO:-$ROOT/data/$name}"
+  if [ ${#REST[@]} -eq 0 ] && [ ! -d "$FROM" ] && made "$to" '"dataset": "AFHQ"'; then
+    finish AFHQ "$to" "is there already" "$CONFIG"
     return
   fi
   need_modules numpy PIL torch tqdm
-  if [ -d "$from" ] && [ ! -f "$from/$archive" ]; then
-    preprocess "$from" "$to" "$@"
+  if [ -d "$FROM" ] && [ ! -f "$FROM/$archive" ]; then
+    preprocess preprocess_afhq "$FROM" "$to"
   else
-    from_archive "$(dirname "$to")/downloads" "$from" "$archive" "$url" "$space" "$to" "$@"
+    open_archive "$(dirname "$to")/downloads" "$archive" - "$space" "$url"
+    preprocess preprocess_afhq "$PICTURES" "$to"
+    close_archive
   fi
-  finish "$to" "is ready"
-}
-
-# made FOLDER: whether AFHQ is there; another data set stops the script.
-made() {
-  [ -f "$1/train/meta.json" ] && [ -f "$1/test/meta.json" ] || return 1
-  grep -q '"dataset": "AFHQ"' "$1/train/meta.json" || die "$1 holds another data set; remove it or name another folder with --to"
-}
-
-# from_archive STORE FROM NAME URL MEGABYTES TO OPTION...
-from_archive() {
-  local store="$1" from="$2" name="$3" url="$4" to="$6" archive="$1/$3" pictures
-  need_space "$store" "$5"
-  shift 6
-  only_one "$store"
-  if [ -d "$from" ]; then
-    archive="$from/$name"
-  else
-    if [ -n "$from" ]; then url="${from%/}/$name"; fi
-    fetch "$archive" - "$url"
-  fi
-  pictures="$store/${name%.zip}-$(md5_of "$archive")"
-  unpack "$archive" "$pictures" "$store"
-  preprocess "$pictures" "$to" "$@"
-  [ -d "$from" ] || record "$archive"
-  rm -rf "$pictures"
-}
-
-# preprocess SOURCE TARGET OPTION...
-preprocess() {
-  "$PYTHON" "$ROOT/dataloader/preprocess_afhq.py" "$@" || exit $?
-}
-
-# finish FOLDER WHAT
-finish() {
-  local where=""
-  if [ "$1" != "$ROOT/data/AFHQ" ]; then where=" path_to_data=$1"; fi
-  echo "AFHQ $2: $1"
-  echo "Train on it: ./run_train.sh $CONFIG$where"
+  finish AFHQ "$to" "is ready" "$CONFIG"
 }
 
 main "$@"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes data/Cars from the archive of Reed et al. (Deep Visual Analogy-Making, NIPS 2015), or data/Cars-toy from
 # cars of our own. See --help.
-# shellcheck source=download/common.sh
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-MIRRORS=(http://www.scottreed.info/files http://www-personal.umich.edu/~reedscot/files)
 NAME=nips2015-analogy-data.tar.gz
+MIRRORS=("http://www.scottreed.info/files/$NAME" "http://www-personal.umich.edu/~reedscot/files/$NAME")
 SUM="${CARS_MD5:-4e866a7919c1beedf53964e6f7a23686}" # as the libraries disent and latte have it
 
 usage() {
@@ -32,109 +32,51 @@ example:
 END
 }
 
-main() {
-  local from="" to="" toy="" split=paper
-  while [ $# -gt 0 ]; do
-    case "$1" in
-      -h | --help)
-        usage
-        exit 0
-        ;;
-      --toy) toy=yes ;;
-      --from | --to | --split)
-        [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
-        case "$1" in
-          --from) from="$2" ;;
-          --to) to="$(absolute "${2%/}")" ;;
-          --split) split="$2" ;;
-        esac
-        shift
-        ;;
-      --)
-        shift
-        break
-        ;;
-      *) wrong_usage "unknown argument $1" ;;
-    esac
-    shift
-  done
-  case "$split" in
-    paper | reference) ;;
-    *) wrong_usage "--split $split: allowed: paper, reference" ;;
+own_option() {
+  case "$1" in
+    --toy) TOY=yes ;;
+    --split)
+      value_of "$@"
+      SPLIT="$VALUE"
+      ;;
+    *) return 1 ;;
   esac
-  [ -z "$toy" ] || [ -z "$from" ] || wrong_usage "--toy takes nothing --from elsewhere"
-  to="${to:-$ROOT/data/Cars${toy:+-toy}}"
-  if [ -n "$from" ] && ! is_url "$from"; then
-    [ -d "$from" ] || die "--from: there is no folder at $from"
-    from="$(absolute "${from%/}")"
-  fi
-  if [ $# -eq 0 ] && [ ! -d "$from" ] && made_as "$to" "$split"; then
-    finish "$to" "$toy" "are there already"
+}
+
+main() {
+  TOY="" SPLIT=paper
+  read_arguments "$@"
+  case "$SPLIT" in
+    paper | reference) ;;
+    *) wrong_usage "--split $SPLIT: allowed: paper, reference" ;;
+  esac
+  [ -z "$TOY" ] || [ -z "$FROM" ] || wrong_usage "--toy takes nothing --from elsewhere"
+  local name="Cars${TOY:+-toy}" config="configs/iiae_cars${TOY:+_toy}.json" to store
+  to="${TO:-$ROOT/data/$name}"
+  if [ ${#REST[@]} -eq 0 ] && [ ! -d "$FROM" ] && made "$to" '"dataset": "Cars"' "\"name\": \"$SPLIT\""; then
+    finish "$name" "$to" "are there already" "$config"
     return
   fi
   need_modules numpy scipy PIL torch tqdm
-  local store
   store="$(dirname "$to")/downloads"
-  if [ -n "$toy" ]; then
-    from_toy "$store" "$to" --split "$split" "$@"
-  elif [ -d "$from" ] && [ ! -f "$from/$NAME" ]; then
-    preprocess "$from" "$to" --split "$split" "$@"
+  if [ -n "$TOY" ]; then
+    from_toy "$store" "$to"
+  elif [ -d "$FROM" ] && [ ! -f "$FROM/$NAME" ]; then
+    preprocess preprocess_cars "$FROM" "$to" --split "$SPLIT"
   else
-    from_archive "$store" "$from" "$to" --split "$split" "$@"
+    open_archive "$store" "$NAME" "$SUM" 6000 "${MIRRORS[@]}"
+    preprocess preprocess_cars "$PICTURES" "$to" --split "$SPLIT"
+    close_archive
   fi
-  finish "$to" "$toy" "are ready"
+  finish "$name" "$to" "are ready" "$config"
 }
 
-# made_as FOLDER SPLIT: whether FOLDER holds cars so split; other data there stop the script.
-made_as() {
-  [ -f "$1/train/meta.json" ] && [ -f "$1/test/meta.json" ] || return 1
-  if grep -q '"dataset": "Cars"' "$1/train/meta.json" && grep -q "\"name\": \"$2\"" "$1/train/meta.json"; then return; fi
-  die "$1 holds another data set or split; remove it or name another folder with --to"
-}
-
-# from_toy STORE TO OPTION...
+# from_toy STORE TO
 from_toy() {
-  local store="$1" to="$2"
-  shift 2
-  need_space "$store" 500
-  only_one "$store"
-  "$PYTHON" "$ROOT/dataloader/toy_cars.py" "$store/toy-cars" || exit $?
-  preprocess "$store/toy-cars" "$to" "$@"
-}
-
-# from_archive STORE FROM TO OPTION...
-from_archive() {
-  local store="$1" from="$2" to="$3" archive cars bases=("${MIRRORS[@]}")
-  shift 3
-  need_space "$store" 6000
-  only_one "$store"
-  archive="$store/$NAME"
-  if [ -d "$from" ]; then
-    archive="$from/$NAME"
-    [ "$SUM" = - ] || sum_is "$archive" "$SUM" ||
-      die "$archive is not the published one (wrong checksum); CARS_MD5=- takes it as it is"
-  else
-    if [ -n "$from" ]; then bases=("$from"); fi
-    fetch_from "$store" "$NAME" "$SUM" "${bases[@]}"
-  fi
-  cars="$store/cars-$(md5_of "$archive")"
-  unpack "$archive" "$cars" "$store"
-  preprocess "$cars" "$to" "$@"
-  [ -d "$from" ] || record "$archive"
-  rm -rf "$cars"
-}
-
-# preprocess SOURCE TARGET OPTION...
-preprocess() {
-  "$PYTHON" "$ROOT/dataloader/preprocess_cars.py" "$@" || exit $?
-}
-
-# finish FOLDER TOY WHAT
-finish() {
-  local where="" name="Cars${2:+-toy}" config="configs/iiae_cars${2:+_toy}.json"
-  if [ "$1" != "$ROOT/data/$name" ]; then where=" path_to_data=$1"; fi
-  echo "$name $3: $1"
-  echo "Train on them: ./run_train.sh $config$where"
+  need_space "$1" 500
+  only_one "$1"
+  "$PYTHON" "$ROOT/dataloader/toy_cars.py" "$1/toy-cars" || exit $?
+  preprocess preprocess_cars "$1/toy-cars" "$2" --split "$SPLIT"
 }
 
 main "$@"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every download script shares: fetching with resume and several mirrors, checksums, disk space, safe
+# What every download script shares: options, fetching with resume and several mirrors, checksums, disk space, safe
 # unpacking, errors as one line. Source it first; it sets ROOT (the repository) and PYTHON.
 #
 # Errors go to stderr and end the script: status 2 for wrong usage, 1 for the rest. An unfinished file is
@@ -9,6 +9,16 @@ set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 TRIES="${DOWNLOAD_TRIES:-4}"  # in a row without a byte gained, before the next mirror's turn
 PAUSE="${DOWNLOAD_PAUSE:-2}"  # seconds before a second try, doubled for each further one
+
+# MNIST's files, which two data sets are made of.
+MNIST_MIRRORS=(https://storage.googleapis.com/cvdf-datasets/mnist https://ossci-datasets.s3.amazonaws.com/mnist)
+MNIST_NAMES=(train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte)
+MNIST_SUMS=( # of the published .gz, and of what is in it
+  f68b3c2dcbeaaa9fbdd348bbdeb94873:6bbc9ace898e44ae57da46a324031adb
+  d53e105ee54ea40749a09fcbcd1e9432:a25bea736e30d166cdddb491f175f624
+  9fb629c4189551a2d022fa330f9573f3:2646ac647ad5339dbf082846283269ea
+  ec29112dd5afa0611ce80d1b7f02629c:27ae3e4e09519cfbb04c329615203637
+)
 
 die() {
   printf 'error: %s\n' "$*" >&2
@@ -40,13 +50,49 @@ print(", ".join(["version 3.11"] * (sys.version_info < (3, 11)) + missing))' "$@
   [ -z "$missing" ] || die "$PYTHON lacks $missing; run ./run_train.sh --setup once, then this again"
 }
 
-# say_train CONFIG WORDS: how to train on what was made, where this checkout has such an experiment.
-say_train() {
-  if [ -f "$ROOT/$1" ]; then
-    echo "Train on it: ./run_train.sh $1$2"
-  else
-    echo "Train on it with a config of your own and: ${2# }"
-  fi
+# read_arguments ARGUMENT...: sets FROM (a folder's absolute path or an address, or empty), TO (absolute, or empty) and
+# REST (what follows --). Any other word goes with those after it to the script's `own_option`, which sets TAKEN where
+# it takes more than the one, and is false where it does not know it. --help calls `usage`.
+# shellcheck disable=SC2034 # TO is for the scripts
+read_arguments() {
+  FROM="" TO="" REST=()
+  while [ $# -gt 0 ]; do
+    TAKEN=1
+    case "$1" in
+      -h | --help)
+        usage
+        exit 0
+        ;;
+      --from)
+        value_of "$@"
+        FROM="$VALUE"
+        ;;
+      --to)
+        value_of "$@"
+        TO="$(absolute "$VALUE")"
+        ;;
+      --)
+        shift
+        REST=("$@")
+        break
+        ;;
+      *) own_option "$@" || wrong_usage "unknown argument $1" ;;
+    esac
+    shift "$TAKEN"
+  done
+  [ -z "$FROM" ] || is_url "$FROM" || FROM="$(folder_of --from "$FROM")" || exit $?
+}
+
+# value_of OPTION VALUE...: sets VALUE, and TAKEN to both.
+value_of() {
+  [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
+  VALUE="$2" TAKEN=2
+}
+
+# folder_of OPTION PATH: the absolute path of a folder that must be there.
+folder_of() {
+  [ -d "$2" ] || die "$1: there is no folder at $2"
+  absolute "$2"
 }
 
 # is_url TEXT
@@ -57,11 +103,12 @@ is_url() {
   esac
 }
 
-# absolute PATH: the same without a leading working directory; it need not exist.
+# absolute PATH: the same from the root on, without a slash at its end; it need not exist.
 absolute() {
   case "$1" in
-    /*) printf '%s\n' "$1" ;;
-    *) printf '%s/%s\n' "$PWD" "$1" ;;
+    /) printf '/\n' ;;
+    /*) printf '%s\n' "${1%/}" ;;
+    *) printf '%s/%s\n' "${PWD%/}" "${1%/}" ;;
   esac
 }
 
@@ -75,7 +122,8 @@ need_space() {
 
 # only_one FOLDER: wait until no other download works in FOLDER, then keep it to this one and its children.
 only_one() {
-  command -v flock > /dev/null || return 0
+  command -v flock > /dev/null && [ "${LOCKED:-}" != "$1" ] || return 0
+  LOCKED="$1"
   exec 9> "$1/.lock"
   flock -n 9 && return
   echo "Waiting for another download into $1 ..."
@@ -173,7 +221,7 @@ download() {
   while :; do
     before="$(size_of "$part")"
     status=0
-    code="$(curl "$bar" --fail --location --proto '=http,https,ftp' --connect-timeout 30 --speed-limit 100 \
+    code="$(curl "$bar" --globoff --fail --location --proto '=http,https,ftp' --connect-timeout 30 --speed-limit 100 \
       --speed-time 60 --continue-at - --write-out '%{http_code}' --output "$part" "$url")" || status=$?
     after="$(size_of "$part")"
     WHY="$(reason "$status" "$code")"
@@ -231,4 +279,92 @@ unpack() {
   "$PYTHON" "$ROOT/download/unpack.py" "$1" "$2" && return
   if [ "$(dirname "$1")" = "${3:-}" ]; then rm -f "$1"; fi
   exit 1
+}
+
+# open_archive STORE NAME SUM MEGABYTES URL...: unpack NAME, from the folder FROM or fetched into STORE, into the folder
+# PICTURES. Sets ARCHIVE. At least MEGABYTES must be free.
+open_archive() {
+  local store="$1" name="$2" sum="$3"
+  need_space "$store" "$4"
+  only_one "$store"
+  shift 4
+  ARCHIVE="$store/$name"
+  if [ -d "$FROM" ]; then
+    ARCHIVE="$FROM/$name"
+    [ "$sum" = - ] || sum_is "$ARCHIVE" "$sum" || die "$ARCHIVE is not the published one (wrong checksum); see --help"
+  elif [ -n "$FROM" ]; then
+    fetch "$ARCHIVE" "$sum" "${FROM%/}/$name"
+  else
+    fetch "$ARCHIVE" "$sum" "$@"
+  fi
+  PICTURES="$store/${name%%.*}-$(md5_of "$ARCHIVE")"
+  unpack "$ARCHIVE" "$PICTURES" "$store"
+}
+
+# close_archive: after its first use has succeeded, record its checksum where it was fetched; what is left of the
+# unpacked one goes.
+close_archive() {
+  [ -d "$FROM" ] || record "$ARCHIVE"
+  rm -rf "$PICTURES"
+}
+
+# preprocess SCRIPT SOURCE TARGET OPTION...: one of dataloader/, with REST as further options; where it fails, so does
+# this script.
+preprocess() {
+  "$PYTHON" "$ROOT/dataloader/$1.py" "${@:2}" ${REST[@]+"${REST[@]}"} || exit $?
+}
+
+# made FOLDER WORDS...: whether a packed set is in FOLDER. One whose train/meta.json lacks any of WORDS stops the script.
+made() {
+  local folder="$1" words
+  [ -f "$folder/train/meta.json" ] && [ -f "$folder/test/meta.json" ] || return 1
+  shift
+  for words in "$@"; do
+    grep -qF -- "$words" "$folder/train/meta.json" ||
+      die "$folder is made from something else; remove it or name another folder with --to"
+  done
+}
+
+# finish NAME FOLDER WHAT CONFIG [WORD...]: what is there, and how to train on it: by CONFIG where this checkout has it,
+# with WORDs, or else with FOLDER where it is not data/NAME.
+finish() {
+  local name="$1" folder="$2" config="$4"
+  echo "$name $3: $folder"
+  shift 4
+  if [ $# -eq 0 ] && [ "$folder" != "$ROOT/data/$name" ]; then set -- "path_to_data=$folder"; fi
+  if [ -f "$ROOT/$config" ]; then
+    echo "Train on it: ./run_train.sh $config${*:+ $*}"
+  else
+    echo "Train on it with a config of your own and: ${*:-path_to_data=$folder}"
+  fi
+}
+
+# from_mnist SCRIPT TO MEGABYTES OPTION...: preprocess MNIST, from the folder FROM or fetched into downloads/ beside TO.
+# At least MEGABYTES must be free.
+from_mnist() {
+  local script="$1" to="$2" store i bases=("${MNIST_MIRRORS[@]}")
+  need_space "$(dirname "$to")" "$3"
+  shift 3
+  if [ -d "$FROM" ]; then
+    for i in "${!MNIST_NAMES[@]}"; do check_local "$FROM" "${MNIST_NAMES[i]}" "${MNIST_SUMS[i]}" "$script"; done
+    preprocess "$script" "$FROM" "$to" "$@"
+    return
+  fi
+  if [ -n "$FROM" ]; then bases=("$FROM"); fi
+  store="$(dirname "$to")/downloads/mnist"
+  need_space "$store" 50
+  only_one "$store"
+  for i in "${!MNIST_NAMES[@]}"; do fetch_from "$store" "${MNIST_NAMES[i]}.gz" "${MNIST_SUMS[i]}" "${bases[@]}"; done
+  preprocess "$script" "$store" "$to" "$@"
+}
+
+# check_local FOLDER NAME SUM SCRIPT: the file that preprocessing would read must be MNIST's.
+check_local() {
+  local file
+  for file in "$1/$2" "$1/$2.gz" "$1/${2/-idx/.idx}" "$1/${2/-idx/.idx}.gz"; do
+    [ -f "$file" ] || continue
+    sum_is "$file" "$3" && return
+    die "$file is not MNIST's (wrong checksum); digits of your own: python dataloader/$4.py $1"
+  done
+  die "$1 has no $2.gz"
 }

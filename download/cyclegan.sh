@@ -32,58 +32,37 @@ example:
 END
 }
 
+own_option() {
+  case "$1" in
+    -*) return 1 ;;
+    *)
+      [ -z "$NAME" ] || wrong_usage "one NAME at a time, not $NAME and $1"
+      NAME="$1"
+      ;;
+  esac
+}
+
 main() {
-  local name="" from="" to=""
-  while [ $# -gt 0 ]; do
-    case "$1" in
-      -h | --help)
-        usage
-        exit 0
-        ;;
-      --from | --to)
-        [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
-        if [ "$1" = --from ]; then from="$2"; else to="$(absolute "${2%/}")"; fi
-        shift
-        ;;
-      --)
-        shift
-        break
-        ;;
-      -*) wrong_usage "unknown argument $1" ;;
-      *)
-        [ -z "$name" ] || wrong_usage "one NAME at a time, not $name and $1"
-        name="$1"
-        ;;
-    esac
-    shift
-  done
-  [ -n "$name" ] || wrong_usage "NAME is missing: ${CYCLEGAN_NAMES[*]} ${DRIT_NAMES[*]}"
-  case "$name" in */* | .*) wrong_usage "$name is no name of a data set" ;; esac
-  [ -n "$from" ] || one_of "$name" "${CYCLEGAN_NAMES[@]}" "${DRIT_NAMES[@]}" ||
-    wrong_usage "$name is none of ${CYCLEGAN_NAMES[*]} ${DRIT_NAMES[*]}"
-  to="${to:-$ROOT/data/$name}"
-  if [ -n "$from" ] && ! is_url "$from"; then
-    [ -d "$from" ] || die "--from: there is no folder at $from"
-    from="$(absolute "${from%/}")"
-  fi
+  NAME=""
+  read_arguments "$@"
+  local known=("${CYCLEGAN_NAMES[@]}" "${DRIT_NAMES[@]}") to
+  [ -n "$NAME" ] || wrong_usage "NAME is missing: ${known[*]}"
+  case "$NAME" in */* | .*) wrong_usage "$NAME is no name of a data set" ;; esac
+  [ -n "$FROM" ] || one_of "$NAME" "${known[@]}" || wrong_usage "$NAME is none of ${known[*]}"
+  to="${TO:-$ROOT/data/$NAME}"
   need_modules numpy PIL torch tqdm
-  if [ -d "$to/trainA" ]; then
-    pack "$to" "$@"
-    finish "$name" "$to" "is there already"
-    return
-  fi
-  [ ! -e "$to" ] || rmdir "$to" 2> /dev/null || die "$to holds something else; remove it or name another folder with --to"
-  local store
+  local store what="is there already"
   store="$(dirname "$to")/downloads"
-  need_space "$store" 2000
-  only_one "$store"
-  if [ -n "$from" ] && [ -d "$from/trainA" ]; then
-    copy "$from" "$to"
-    pack "$to" "$@"
-  else
-    from_archive "$store" "$name" "$from" "$to" "$@"
+  if [ ! -d "$to/trainA" ]; then
+    need_space "$store" 2000
+    only_one "$store"
   fi
-  finish "$name" "$to" "is ready"
+  if [ ! -d "$to/trainA" ]; then # nor has another run made it in the meantime
+    [ ! -e "$to" ] || rmdir "$to" 2> /dev/null || die "$to holds something else; remove it or name another folder with --to"
+    if [ -d "$FROM/trainA" ]; then copy "$FROM" "$to"; else from_archive "$store" "$to"; fi
+    what="is ready"
+  fi
+  pack "$to" "$what"
 }
 
 # one_of WORD WORD...: whether the first is among the others.
@@ -96,64 +75,43 @@ one_of() {
   return 1
 }
 
-# copy FROM TO: the folders of the domains, all or nothing.
+# copy FROM TO: the folders of the domains, all or nothing; links become what they lead to.
 copy() {
   local work folder
   work="$(dirname "$2")/.$(basename "$2").copy.part"
   rm -rf "$work"
   mkdir "$work"
   for folder in "$1"/{train,test,val}[A-Z]; do
-    if [ -d "$folder" ]; then cp -Rp "$folder" "$work/"; fi
+    if [ -d "$folder" ]; then cp -RLp "$folder" "$work/"; fi
   done
   mv "$work" "$2"
 }
 
-# from_archive STORE NAME FROM TO OPTION...
+# from_archive STORE TO
 from_archive() {
-  local store="$1" name="$2" from="$3" to="$4" archive pictures root bases
-  shift 4
-  archive="$store/$name.zip"
-  if [ -d "$from" ]; then
-    archive="$from/$name.zip"
-    [ -f "$archive" ] || die "$from has neither trainA nor $name.zip"
-  else
-    if [ -n "$from" ]; then
-      bases=("$from")
-    elif one_of "$name" "${CYCLEGAN_NAMES[@]}"; then
-      bases=("${CYCLEGAN[@]}")
-    else
-      bases=("${DRIT[@]}")
-    fi
-    fetch_from "$store" "$name.zip" - "${bases[@]}"
-  fi
-  pictures="$store/$name-$(md5_of "$archive")"
-  unpack "$archive" "$pictures" "$store"
-  root="$(find "$pictures" -maxdepth 3 -type d -name trainA | sort | head -n 1)"
+  local root bases=("${CYCLEGAN[@]}")
+  [ ! -d "$FROM" ] || [ -f "$FROM/$NAME.zip" ] || die "$FROM has neither trainA nor $NAME.zip"
+  if one_of "$NAME" "${DRIT_NAMES[@]}"; then bases=("${DRIT[@]}"); fi
+  open_archive "$1" "$NAME.zip" - 2000 "${bases[@]/%//$NAME.zip}"
+  root="$(find "$PICTURES" -maxdepth 3 -type d -name trainA | sort | head -n 1)"
   if [ -z "$root" ]; then
-    rm -rf "$pictures"
-    [ -d "$from" ] || rm -f "$archive"
-    die "$name.zip holds no trainA"
+    rm -rf "$PICTURES"
+    [ -d "$FROM" ] || rm -f "$ARCHIVE"
+    die "$NAME.zip holds no trainA"
   fi
-  mv "$(dirname "$root")" "$to"
-  [ -d "$from" ] || record "$archive"
-  rm -rf "$pictures"
-  pack "$to" "$@"
+  mv "$(dirname "$root")" "$2"
+  close_archive
 }
 
-# pack FOLDER OPTION...: into the cache that training reads.
+# pack FOLDER WHAT: into the cache that training reads, and say WHAT.
 pack() {
-  "$PYTHON" "$ROOT/dataloader/folders.py" "$@" || exit $?
-}
-
-# finish NAME FOLDER WHAT
-finish() {
   local config=configs/drit_yosemite.json
-  case "$1" in
+  preprocess folders "$1"
+  case "$NAME" in
     apple2orange) config=configs/gmvae_drit_apple2orange.json ;;
     cat2dog | portrait) config=configs/drit_cat2dog.json ;; # both change shapes
   esac
-  echo "$1 $3: $2"
-  say_train "$config" " dataset=Folders path_to_data=$2"
+  finish "$NAME" "$1" "$2" "$config" dataset=Folders "path_to_data=$1"
 }
 
 main "$@"

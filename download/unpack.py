@@ -7,9 +7,11 @@ FOLDER appears complete or not at all, and nothing is written outside it: an arc
 copies, so that what is unpacked holds plain files and folders only. Needs nothing but Python.
 """
 
+import glob
 import lzma
 import os
 import posixpath
+import resource
 import shutil
 import signal
 import stat
@@ -19,6 +21,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -30,7 +33,9 @@ DAMAGE = (
     zlib.error,
     lzma.LZMAError,
     NotImplementedError,
+    MemoryError,
 )
+MEMORY = 4 << 30  # bytes: more than any compression needs, less than a header blown up on purpose
 
 
 class Refused(Exception):
@@ -53,10 +58,13 @@ def main(arguments: list[str]) -> int:
         return 2
     archive, folder = map(Path, arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    with suppress(ValueError, OSError):  # some systems have no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY if hard < 0 else min(MEMORY, hard), hard))
     try:
         unpack(archive, folder)
     except Refused as reason:
-        print(f"error: {archive}: {' '.join(str(reason).split())}; nothing is unpacked", file=sys.stderr)
+        print(f"error: {archive}: {printable(str(reason))}; nothing is unpacked", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -72,7 +80,7 @@ def unpack(archive: Path, folder: Path) -> None:
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.parent.glob(f".{folder.name}.*.part"):
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
         shutil.rmtree(leftover)
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
@@ -166,7 +174,14 @@ def inside(name: str, work: Path, what: str) -> Path:
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\\" in name:
         raise Refused(f"{what} would lead out of the folder")
+    if "\0" in name:
+        raise Refused(f"{what} is no name of a file")
     return work.joinpath(*(part for part in parts if part not in ("", ".")))
+
+
+def printable(text: str) -> str:
+    """On one line, and without what would command a terminal: an archive's names may hold anything."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 if __name__ == "__main__":

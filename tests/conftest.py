@@ -1,15 +1,23 @@
 """Shared by the tests: a tiny data set made of real digits, a tiny experiment, and runs of the program."""
 
 import json
+import multiprocessing
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import FrameType
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dataloader.cdcb import pack_digits
+from dataloader.preprocessing import run
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"  # development data; tests that use it are skipped where it is not
@@ -78,3 +86,78 @@ def same_tensors(a: object, b: object) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same_tensors, a, b))
     return a == b
+
+
+def noise(seed: int, width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refusal(capsys: pytest.CaptureFixture, main: Callable[[list[str]], None], *arguments: object) -> str:
+    """The one line by which a preprocessing refuses these arguments."""
+    assert run(main, [str(argument) for argument in arguments]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("error: ") and text.count("\n") == 1
+    return text
+
+
+def killed(function: Callable[[], object]) -> int:
+    """The exit code of a process of its own that runs `function`."""
+    process = multiprocessing.get_context("fork").Process(target=function)
+    process.start()
+    process.join(600)
+    return process.exitcode
+
+
+def lines_until_kill(action: Callable[[], object], at: int | None) -> int:
+    """Do it in a child that SIGKILLs itself at the `at`-th line it comes to in dataloader/; with None, do it
+    here and count the lines."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object):
+        nonlocal seen
+        if Path(frame.f_code.co_filename).parent.name != "dataloader":
+            return None
+        seen += 1
+        if seen == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    def traced() -> None:
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            action()
+        finally:
+            sys.settrace(before)
+
+    if at is None:
+        traced()
+        return seen
+    assert killed(traced) == -signal.SIGKILL
+    return at
+
+
+def moments(lines: int, count: int, late: Iterable[int]) -> list[int]:
+    """When to kill: `count` lines spread over all of them, and each of `late` counted from the end."""
+    return sorted({*np.linspace(1, lines, count).astype(int).tolist(), *(lines - back for back in late)})
+
+
+def check_killed_anywhere(
+    action: Callable[[Path], int], folder: Path, count: int = 4, late: Iterable[int] = (6,)
+) -> None:
+    """That `action`, which makes a set at the path it is given, leaves all or nothing when it is killed, and
+    makes the same bytes when it is run again as on a first run."""
+    clean, target = folder / "clean" / "set", folder / "killed" / "set"
+    lines = lines_until_kill(lambda: action(clean), None)
+    expected = contents(clean)
+    for moment in moments(lines, count, late):
+        lines_until_kill(lambda: action(target), moment)
+        assert not target.exists() or contents(target) == expected
+        assert action(target) == 0 and contents(target) == expected
+        assert [path.name for path in target.parent.iterdir()] == ["set"]
+        shutil.rmtree(target)

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, check_killed_anywhere, noise, refusal
 from PIL import Image
-from test_folders import contents, lines_until_kill, noise
 
 from configs.load import read_json
 from dataloader import preprocess_afhq
 from dataloader.afhq import open_afhq
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 COUNTS = {"cat": 4, "dog": 3, "wild": 2}
 
@@ -41,10 +40,7 @@ def make(*arguments: object) -> int:
 
 
 def error_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
-    assert make(*arguments) == 2
-    text = capsys.readouterr().err
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
+    return refusal(capsys, preprocess_afhq.main, *arguments)
 
 
 @pytest.mark.parametrize("test, suffix", [("val", ".jpg"), ("test", ".png")])
@@ -125,15 +121,7 @@ def test_killed_at_any_moment_it_is_made_again_to_the_same_bytes(source, tmp_pat
     def action(target: Path) -> int:
         return make(source, target, "--resolution", 8, "--workers", 1)
 
-    clean, target = tmp_path / "clean" / "set", tmp_path / "killed" / "set"
-    lines = lines_until_kill(lambda: action(clean), None)
-    expected = contents(clean)
-    for moment in sorted({int(moment) for moment in np.linspace(1, lines, 4)} | {lines - 6}):
-        lines_until_kill(lambda: action(target), moment)
-        assert not target.exists() or contents(target) == expected
-        assert action(target) == 0 and contents(target) == expected
-        assert [p.name for p in target.parent.iterdir()] == ["set"]
-        shutil.rmtree(target)
+    check_killed_anywhere(action, tmp_path)
 
 
 def test_help_shows_an_example(capsys):

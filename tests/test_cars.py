@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, contents, killed
 from PIL import Image
 from scipy.io import loadmat, savemat
-from test_toy_cars import contents, killed
 
 from dataloader import preprocess_cars, toy_cars
 from dataloader.cars import Cars, open_cars, pair_order
 from dataloader.packed import DataError, write_split
 from dataloader.preprocess_cars import pack_cars
+from dataloader.preprocessing import run
 from dataloader.toy_cars import mat_bytes
 
 
@@ -280,9 +280,9 @@ def test_a_wrong_call_is_one_line_and_status_2(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert preprocess_cars.main(words) == 2
+    assert run(preprocess_cars.main, words) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
 
-    assert toy_cars.main([*words, "--cars", "none"]) == 2
+    assert run(toy_cars.main, [*words, "--cars", "none"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,5 +1,6 @@
 import gzip
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,4 +138,28 @@ def test_a_folder_that_fails_half_way_leaves_the_old_one_and_nothing_else(tmp_pa
 
     with pytest.raises(KeyboardInterrupt):
         fail()
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["set", "set/old"]
+
+
+def test_another_data_set_is_refused_in_one_line(tmp_path):
+    for split in ("train", "test"):
+        write_split(tmp_path / split, {"images": np.zeros((2, 24, 8, 8, 1), np.uint8)}, dataset="Cars")
+    for name in ("MNIST-CDCB", "Digits-CDCB"):
+        with pytest.raises(DataError, match=f"holds Cars, not {name}"):
+            open_dataset(name, tmp_path, "train", 32)
+
+
+def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/old").write_text("old")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.suffix == ".part":
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "set") as work:
+        (work / "new").write_text("new")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["set", "set/old"]

@@ -1,103 +1,29 @@
 """The download scripts against a loopback server that misbehaves."""
 
 import gzip
-import hashlib
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED
+from conftest import ROOT, SHARED, contents
+from download_server import md5, server
 from PIL import Image
-from test_unpack import call, contents, environment, refused, tar_of
+from test_unpack import call, environment, refused, tar_of
 
 from dataloader.packed import read_split
+
+__all__ = ["server"]  # a fixture
 
 MNIST = SHARED / "data" / "mnist"
 needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="no MNIST beside the repository")
 CONTENT = np.random.default_rng(0).bytes(200_000)
-
-
-@dataclass
-class Served:
-    """One file of the server, and how it misbehaves."""
-
-    content: bytes
-    drops: list[int] = field(default_factory=list)  # bytes after which each connection is cut, in turn
-    statuses: list[int] = field(default_factory=list)  # answered before the file is
-    ranges: bool = True
-    stall: threading.Event | None = None  # waits for it in the middle of the file
-    starts: list[int] = field(default_factory=list)  # where each request began
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, Served] = {}
-
-    def url(self, path: str = "") -> str:
-        return f"http://127.0.0.1:{self.server_port}/{path}"
-
-    def serve(self, path: str, content: bytes, **how: object) -> Served:
-        self.files[f"/{path}"] = Served(content, **how)
-        return self.files[f"/{path}"]
-
-    def handle_error(self, *_: object) -> None:
-        """A client that was killed is no error here."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        served = self.server.files.get(self.path)
-        if served is None or served.statuses:
-            self.send_error(served.statuses.pop(0) if served else 404)
-            return
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if served.ranges else None
-        start = int(asked[1]) if asked else 0
-        served.starts.append(start)
-        if start >= len(served.content):
-            self.send_error(416)
-            return
-        rest = served.content[start:]
-        self.send_response(206 if asked else 200)
-        if asked:
-            last = len(served.content) - 1
-            self.send_header("Content-Range", f"bytes {start}-{last}/{len(served.content)}")
-        self.send_header("Content-Length", str(len(rest)))
-        self.end_headers()
-        if served.stall:
-            self.wfile.write(rest[: len(rest) // 2])
-            self.wfile.flush()
-            served.stall.wait(30)
-        else:
-            self.wfile.write(rest[: served.drops.pop(0)] if served.drops else rest)
-
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield made
-    made.shutdown()
-    made.server_close()
 
 
 def shell(text: str) -> subprocess.CompletedProcess:
@@ -111,10 +37,6 @@ def fetch(file: Path, content: bytes | None, *urls: str) -> subprocess.Completed
 
 def mnist_cdcb(*arguments: object, **more: str) -> subprocess.CompletedProcess:
     return call("bash", ROOT / "download" / "mnist_cdcb.sh", *arguments, **more)
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 # Fetching

@@ -2,27 +2,19 @@
 
 import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
+from conftest import contents, lines_until_kill, moments, noise
 from PIL import Image
 
 from dataloader import folders
 from dataloader.folders import open_folders, pack_folders
 from dataloader.packed import DataError
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 SIZES = {"A": (20, 20), "B": (40, 30), "C": (25, 50)}  # width, height
-PACKERS = ("packed.py", "packing.py", "folders.py", "preprocess_afhq.py", "preprocess_mnist_m.py")
-
-
-def noise(seed: int, width: int, height: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
 @pytest.fixture
@@ -38,39 +30,6 @@ def source(tmp_path: Path) -> Path:
     noise(9, 33, 33).convert("L").save(root / "trainA" / "grey.png")
     noise(9, 33, 33).convert("P").save(root / "trainA" / "palette.gif.png")
     return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def lines_until_kill(action: Callable[[], object], at: int | None) -> int:
-    """Do it in a child that SIGKILLs itself at the `at`-th line it comes to in the packing modules; with
-    None, do it here and count the lines."""
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _: object):
-        nonlocal seen
-        if Path(frame.f_code.co_filename).name not in PACKERS:
-            return None
-        seen += 1
-        if seen == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    child = os.fork() if at else 0
-    if child:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        return at
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        action()
-    finally:
-        sys.settrace(before)
-        if at:
-            os._exit(0)
-    return seen
 
 
 # What is read
@@ -109,7 +68,7 @@ def test_a_load_size_packs_larger_and_crops_to_the_resolution(source):
 def test_the_second_use_reads_the_cache_of_the_first(source, monkeypatch):
     open_folders(source, "train", 16)
     before = contents(source)
-    monkeypatch.setattr(folders, "pack_images", None)
+    monkeypatch.setattr(folders, "pack_stacks", None)
     open_folders(source, "train", 16)
     assert contents(source) == before
 
@@ -162,7 +121,7 @@ def test_killed_at_any_moment_it_is_packed_again_to_the_same_bytes(source):
     cache = source / ".packed"
     lines = lines_until_kill(pack, None)
     expected = contents(cache)
-    for moment in sorted({int(moment) for moment in np.linspace(1, lines, 4)} | {lines - 5, lines - 20}):
+    for moment in moments(lines, 4, late=(5, 20)):
         shutil.rmtree(cache)
         lines_until_kill(pack, moment)
         pack()

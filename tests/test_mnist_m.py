@@ -1,20 +1,19 @@
 """MNIST-M: each digit blended with a patch of a photograph of its own split, the same bytes every time."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import check_killed_anywhere, contents, noise, refusal
 from PIL import Image
 from sklearn.datasets import load_sample_images
-from test_folders import contents, lines_until_kill, noise
 from test_preprocess_mnist import COUNTS, write_idx
 
 from dataloader import preprocess_mnist_m
 from dataloader.idx import read_idx_digits
 from dataloader.mnist_m import open_mnist_m
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 
 @pytest.fixture
@@ -42,10 +41,7 @@ def make(*arguments: object) -> int:
 
 
 def error_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
-    assert make(*arguments) == 2
-    text = capsys.readouterr().err
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
+    return refusal(capsys, preprocess_mnist_m.main, *arguments)
 
 
 def patches_of(blended: np.ndarray, digit: np.ndarray, photo: np.ndarray) -> list[tuple[int, int]]:
@@ -160,15 +156,7 @@ def test_killed_at_any_moment_it_is_made_again_to_the_same_bytes(idx, photos, tm
     def action(target: Path) -> int:
         return make(idx, target, "--photos", photos)
 
-    clean, target = tmp_path / "clean" / "set", tmp_path / "killed" / "set"
-    lines = lines_until_kill(lambda: action(clean), None)
-    expected = contents(clean)
-    for moment in sorted({int(moment) for moment in np.linspace(1, lines, 4)} | {lines - 6}):
-        lines_until_kill(lambda: action(target), moment)
-        assert not target.exists() or contents(target) == expected
-        assert action(target) == 0 and contents(target) == expected
-        assert [p.name for p in target.parent.iterdir()] == ["set"]
-        shutil.rmtree(target)
+    check_killed_anywhere(action, tmp_path)
 
 
 def test_help_shows_an_example(capsys):

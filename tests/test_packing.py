@@ -16,18 +16,9 @@ from conftest import ROOT
 from PIL import Image, ImageCms
 
 from dataloader.packed import DataError, write_split
-from dataloader.packing import (
-    Packed,
-    check_target,
-    list_images,
-    npy_header,
-    pack_images,
-    read_picture,
-    resized,
-    run,
-    whole,
-)
+from dataloader.packing import Packed, list_images, npy_header, pack_images, read_picture, resized
 from dataloader.preprocess_mnist import picture_pair
+from dataloader.preprocessing import check_target, run, whole
 
 
 def picture(seed: int, size: int = 12) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-import shutil
 import signal
 import struct
 import subprocess
@@ -11,17 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, check_killed_anywhere, contents, refusal
 from PIL import Image
 
 from dataloader import open_dataset, preprocess_mnist
 from dataloader.idx import FILES
 from dataloader.packed import DataError, read_split
-from dataloader.packing import run
+from dataloader.preprocessing import run
 
 COUNTS = {"train": 50, "test": 20}
 
@@ -66,16 +63,8 @@ def make(*arguments: object) -> int:
     return run(preprocess_mnist.main, [str(argument) for argument in arguments])
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
 def error_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
-    """The one line by which these arguments are refused."""
-    assert make(*arguments) == 2
-    text = capsys.readouterr().err
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
+    return refusal(capsys, preprocess_mnist.main, *arguments)
 
 
 # What is made
@@ -245,37 +234,6 @@ def test_a_folder_that_holds_something_else_is_not_touched(idx, tmp_path, capsys
 
 # Killed
 
-PACKERS = ("packed.py", "packing.py", "preprocess_mnist.py", "cdcb.py", "idx.py")
-
-
-def lines_until_kill(arguments: list[str], at: int | None) -> int:
-    """Run in a child that SIGKILLs itself at the `at`-th line it comes to in the packing modules; with None,
-    run here and count the lines."""
-    seen = 0
-
-    def trace(frame: FrameType, event: str, _: object):
-        nonlocal seen
-        if Path(frame.f_code.co_filename).name not in PACKERS:
-            return None
-        seen += 1
-        if seen == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    child = os.fork() if at else 0
-    if child:
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-        return at
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        make(*arguments)
-    finally:
-        sys.settrace(before)
-        if at:
-            os._exit(0)
-    return seen
-
 
 @pytest.mark.parametrize("kind", ["idx", "pictures"])
 def test_killed_at_any_moment_it_leaves_all_or_nothing_and_runs_again_to_the_same_bytes(
@@ -283,19 +241,11 @@ def test_killed_at_any_moment_it_leaves_all_or_nothing_and_runs_again_to_the_sam
 ):
     source = request.getfixturevalue(kind)
     options = ["--resolution", "32", "--workers", "1"] if kind == "pictures" else []
-    clean = tmp_path / "clean" / "set"
-    lines = lines_until_kill([str(source), str(clean), *options], None)
-    expected = contents(clean)
-    target = tmp_path / "killed" / "set"
-    moments = {int(moment) for moment in np.linspace(1, lines, 10)} | set(range(lines - 4, lines))
-    for moment in sorted(moments):
-        lines_until_kill([str(source), str(target), *options], moment)
-        if target.exists():
-            assert contents(target) == expected
-        assert make(source, target, *options) == 0
-        assert contents(target) == expected
-        assert [p.name for p in target.parent.iterdir()] == ["set"]
-        shutil.rmtree(target)
+
+    def action(target: Path) -> int:
+        return make(source, target, *options)
+
+    check_killed_anywhere(action, tmp_path, count=10, late=range(1, 5))
 
 
 def test_the_work_folder_of_a_living_run_is_left_alone(idx, tmp_path):

@@ -1,14 +1,12 @@
 """Toy cars: the renderer against a ray caster, their .mat files, and whether cars and views differ."""
 
-import hashlib
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import contents, killed
 from PIL import Image
 from scipy.io import loadmat
 
@@ -24,20 +22,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cars") / "mat"
     write_fleet(folder, cars=4, size=16)
     return folder
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Every file below a folder by its hash."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def killed(function: Callable[[], None]) -> int:
-    """The exit code of a process of its own that runs `function`."""
-    process = multiprocessing.get_context("fork").Process(target=function)
-    process.start()
-    process.join(60)
-    return process.exitcode
 
 
 def ray_cast(boxes: list[tuple], azimuth: float, elevation: float, size: int) -> np.ndarray:

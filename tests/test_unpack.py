@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, contents
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -28,10 +28,6 @@ def refused(result: subprocess.CompletedProcess, reason: str, status: int = 1) -
     assert result.stderr.startswith("error: "), result.stderr
     assert result.stderr.count("\n") == 1, result.stderr
     assert reason in result.stderr, result.stderr
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def tar_of(path: Path, *members: tuple[str, object], mode: str = "w:gz") -> Path:
@@ -153,3 +149,16 @@ def test_an_archive_with_a_garbled_member_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(whole)
     refused(unpack(tmp_path / "a", tmp_path / "out"), "damaged")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_no_file_can_have_or_that_commands_a_terminal_is_refused_in_plain_words(tmp_path):
+    for name, said in (
+        ("set/\0/a.png", "is no name of a file"),
+        ("../\x1b[31mevil\a", "?[31mevil? would"),
+    ):
+        member = tarfile.TarInfo("a")
+        member.pax_headers = {"path": name}
+        with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            tar.addfile(member)
+        refused(unpack(tmp_path / "a.tar", tmp_path / "out"), said)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from dataloader.loader import TrainLoader
 from dataloader.packed import DataError
-from dataloader.unpaired import Unpaired, random_crop_and_flip, random_resized_crop_and_flip, resample
+from dataloader.resampling import resample
+from dataloader.unpaired import (
+    Unpaired,
+    gathered,
+    random_crop_and_flip,
+    random_resized_crop_and_flip,
+    windows,
+)
 
 LEVEL = 2 / 255  # of an 8-bit picture, in [-1, 1]
 
@@ -113,6 +120,20 @@ def test_without_flip_nothing_is_mirrored(pictures):
     crops = random_crop_and_flip(torch.tensor(pictures["A"][[0] * 50]), 36, flip=False).numpy()
     windows = windows_of(pictures["A"][0], 36)
     assert not any(windows[crop.tobytes()][2] for crop in crops)
+
+
+@pytest.mark.parametrize("cut", [windows, gathered])  # how a CPU and how a GPU does it
+def test_each_window_is_a_slice_of_its_picture(pictures, cut):
+    stack = torch.tensor(pictures["A"])
+    top, left, mirrored = (
+        torch.tensor([0, 4, 9, 2, 7]),
+        torch.tensor([9, 0, 3, 1, 6]),
+        torch.arange(5) % 2 == 0,
+    )
+    for index, window in enumerate(cut(stack, top, left, mirrored, 31).numpy()):
+        t, l = int(top[index]), int(left[index])  # noqa: E741
+        expected = pictures["A"][index][t : t + 31, l : l + 31]
+        assert np.array_equal(window, expected[:, ::-1] if mirrored[index] else expected)
 
 
 def test_the_same_seed_gives_the_same_augmentation(pictures):
