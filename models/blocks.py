@@ -204,7 +204,12 @@ class GaussianNoise(nn.Module):
 
 
 def convolution(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, spectral: bool = False, bias: bool = True
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    spectral: bool = False,
+    bias: bool = True,
 ) -> nn.Conv2d:
     """A convolution with weights of standard deviation 0.02, spectrally normalised where asked for."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, bias=bias)

@@ -1,10 +1,11 @@
 """Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents.
 
-All return logits. Sizes follow the resolution: at 216 x 216, the published one, names and shapes equal those of
-the authors' code (HsinYingLee/DRIT and MDMM); where an image is too small for all stages, there are fewer.
+All return logits. Sizes follow the resolution: at 216 x 216, the published one, names and shapes equal those
+of the authors' code (HsinYingLee/DRIT and MDMM); where an image is too small for all stages, there are fewer.
 """
 
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,8 +34,7 @@ class MultiScale(nn.Module):
             widths.append(width * 2 ** (len(widths) - 1))
             side = (side - 2) // 2 + 1
         blocks = [
-            ConvBlock(a, b, 4, stride=2, padding=1, norm=norm, spectral=spectral)
-            for a, b in zip(widths, widths[1:])
+            ConvBlock(a, b, 4, stride=2, padding=1, norm=norm, spectral=spectral) for a, b in pairwise(widths)
         ]
         return nn.Sequential(*blocks, convolution(widths[-1], 1, 1, spectral=spectral))
 
@@ -53,22 +53,16 @@ class SingleScale(nn.Module):
 
     def __init__(self, resolution: int, width: int = 64, norm: bool = False, spectral: bool = False):
         super().__init__()
-        blocks, channels, _ = halvings(resolution, width, norm, spectral, double_last=True)
+        blocks, channels = halvings(resolution, width, norm, spectral, double_last=True)
         self.model = nn.Sequential(*blocks, convolution(channels, 1, 1, spectral=spectral))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         return [self.model(image).float()]
 
 
-class Judged(NamedTuple):
-    """Logits [B, 1, h, w] that an image is real, and [B, domains] of which domain it is."""
-
-    real: Tensor
-    domain: Tensor
-
-
 class Classifying(nn.Module):
-    """Real or not, and of which domain, for many domains (MDMM): [B, 3, R, R] -> Judged.
+    """For many domains (MDMM): [B, 3, R, R] -> logits [B, 1, h, w] that it is real, and [B, domains] of which
+    domain it is.
 
     The authors' code surrounds the map of `real` with zeros that no image can change; here it has none.
     """
@@ -77,20 +71,20 @@ class Classifying(nn.Module):
         self, resolution: int, domains: int, width: int = 64, norm: bool = False, spectral: bool = False
     ):
         super().__init__()
-        blocks, channels, side = halvings(resolution, width, norm, spectral, double_last=False)
+        blocks, channels = halvings(resolution, width, norm, spectral, double_last=False)
         self.model = nn.Sequential(*blocks)
         self.conv1 = convolution(channels, 1, 1, bias=False)
         self.conv2 = convolution(channels, domains, max(1, resolution >> len(blocks)), bias=False)
 
-    def forward(self, image: Tensor) -> Judged:
+    def forward(self, image: Tensor) -> list[Tensor]:
         features = self.model(image)
-        return Judged(self.conv1(features).float(), self.conv2(features).float().mean(dim=(2, 3)))
+        return [self.conv1(features).float(), self.conv2(features).float().mean(dim=(2, 3))]
 
 
 def halvings(
     side: int, width: int, norm: bool, spectral: bool, double_last: bool
-) -> tuple[list[ConvBlock], int, int]:
-    """Up to six blocks that halve a map of this side, their last width, and the side that is left."""
+) -> tuple[list[ConvBlock], int]:
+    """Up to six blocks that halve an image of this side, and their last width."""
     widths = [3]
     while len(widths) <= 6 and side >= 4:
         widths.append(width * 2 ** (len(widths) - 1))
@@ -100,9 +94,9 @@ def halvings(
     last = len(widths) - 2
     blocks = [
         ConvBlock(a, b, 3, stride=2, padding=1, norm=norm and number < last, spectral=spectral)
-        for number, (a, b) in enumerate(zip(widths, widths[1:]))
+        for number, (a, b) in enumerate(pairwise(widths))
     ]
-    return blocks, widths[-1], side
+    return blocks, widths[-1]
 
 
 class ContentDiscriminator(nn.Module):

@@ -69,7 +69,7 @@ class DRIT(AttributeTranslator):
     (where shapes stay); without, it transforms the features in residual blocks (where shapes change), and the
     attribute is a point instead of a Gaussian.
 
-    `resolution` is a multiple of 4 from 32 up. ValueError where it is not, or where there are not two domains.
+    `resolution` is a multiple of 4 from 32 up. ValueError where it is not, or where domains are not two.
     """
 
     def __init__(
@@ -233,7 +233,12 @@ def upsampling(channels: int) -> nn.Sequential:
 
 def attribute_features(inputs: int, channels: int, blocks: int) -> nn.Sequential:
     """The attribute's features for every block: [B, inputs] -> [B, blocks * channels]."""
-    layers: list[nn.Module] = [nn.Linear(inputs, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.Linear(inputs, channels),
+        nn.ReLU(),
+        nn.Linear(channels, channels),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers, nn.Linear(channels, blocks * channels))
 
 

@@ -9,8 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import AttributeResidualBlock, Gaussian, GaussianNoise, Point, ResidualBlock, append
-from models.blocks import init_gaussian as init
+from models.blocks import (
+    AttributeResidualBlock,
+    Gaussian,
+    GaussianNoise,
+    Point,
+    ResidualBlock,
+    append,
+    init_gaussian,
+)
 from models.drit import (
     AttributeTranslator,
     attribute_features,
@@ -24,7 +31,7 @@ from models.drit import (
 
 
 class MDMM(AttributeTranslator):
-    """The networks of MDMM; arguments as DRIT's. To put another attribute encoder or generator in their place,
+    """The networks of MDMM; arguments as DRIT's. For another attribute encoder or generator in their place,
     override `make_attribute_encoder` or `make_generator`."""
 
     def __init__(
@@ -41,7 +48,7 @@ class MDMM(AttributeTranslator):
         self.enc_c = ContentEncoder(base_width, residual_blocks, content_noise)
         self.enc_a = self.make_attribute_encoder(concat, base_width)
         self.gen = self.make_generator(concat, base_width, residual_blocks)
-        init(self)
+        init_gaussian(self)
 
     def make_attribute_encoder(self, concat: bool, width: int) -> nn.Module:
         """A network (image [B, 3, R, R], one-hot [B, domains]) -> a posterior with `mean` and `sample()`."""
