@@ -1,8 +1,9 @@
 """How long a training iteration takes: python benchmarks/train_step.py [--json FILE]
 
 DRIT at 216 x 216, batch 2, float32, published widths, against the same iteration written plainly in the order
-of its authors' code (benchmarks/plain_drit.py): forward for the discriminators, forward for the generator, two
-backward passes. Rounds of both take turns; medians are compared. `step/drit_216/ratio` is plain over ours.
+of its authors' code (benchmarks/plain_drit.py): forward for the discriminators, forward for the generator,
+two backward passes. Rounds of both take turns; medians are compared.
+`step/drit_216/ratio` is plain over ours.
 """
 
 import argparse

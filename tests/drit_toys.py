@@ -1,4 +1,4 @@
-"""What the tests of DRIT and MDMM share: tiny experiments on pictures cut from photographs, no files needed."""
+"""What the tests of DRIT and MDMM share: tiny experiments on pictures cut from photographs."""
 
 import numpy as np
 import torch

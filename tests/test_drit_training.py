@@ -18,9 +18,19 @@ def gradients(solver) -> dict[str, list[torch.Tensor]]:
     return {name: [p.grad for p in net.parameters()] for name, net in solver.networks.items()}
 
 
+@pytest.fixture
+def float64(monkeypatch):
+    """Everything in float64: losses have kinks, and mode seeking starts with gradients of 1e5; in float32 two
+    right computations can differ by more than two wrong ones should be allowed to."""
+    torch.set_default_dtype(torch.float64)
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
 @pytest.mark.parametrize("concat", [0, 1])
 @pytest.mark.parametrize(("no_ms", "batch"), [(0, 3), (1, 1)])
-def test_gradients_equal_those_of_the_authors_order(concat, no_ms, batch):
+def test_gradients_equal_those_of_the_authors_order(concat, no_ms, batch, float64):
     """One forward pass and one backward pass against two of each, at equal weights and draws."""
     network = {"concat": concat, "content_noise": 0}
     solver = toy_solver(training={"d_iter": 1, "no_ms": no_ms}, network=network)
@@ -36,7 +46,8 @@ def test_gradients_equal_those_of_the_authors_order(concat, no_ms, batch):
         largest = max(g.abs().max().item() for g in expected)
         assert largest > 0, name
         for mine, theirs in zip(ours[name], expected, strict=True):
-            assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * largest), name
+            assert mine.dtype == torch.float64
+            assert torch.allclose(mine, theirs, rtol=1e-6, atol=1e-8 * largest), name
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -47,7 +58,7 @@ def test_latent_regression_teaches_generator_and_content_encoder_but_not_the_att
         made = cross_cycle(solver.model, images, domains, solver.draws(2))
     loss = sum(F.l1_loss(seen, made.draws[0]) for seen in made.regressed)
     loss.backward()
-    assert all(p.grad is None for p in solver.model.enc_a.parameters())
+    assert not any(p.grad is not None and p.grad.any() for p in solver.model.enc_a.parameters())
     assert all(p.requires_grad for p in solver.model.enc_a.parameters())
     for part in (solver.model.gen, solver.model.enc_c):
         assert sum(p.grad.abs().sum().item() for p in part.parameters() if p.grad is not None) > 0
