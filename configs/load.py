@@ -135,6 +135,8 @@ def allowed(fault: dict[str, Any]) -> str:
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             sign = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
             return " and ".join(f"{sign[name]} {limit:g}" for name, limit in limits.items() if name in sign)
+        case "multiple_of":
+            return f"a multiple of {limits['multiple_of']}"
         case "string_pattern_mismatch":
             return "auto, cpu, cuda or cuda:N" if "cuda" in limits["pattern"] else limits["pattern"]
         case "value_error":

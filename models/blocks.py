@@ -4,7 +4,9 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 LOGVAR_MAX = (
     9.21  # log 10,000: above it exp(logvar) says nothing new and a bad start can overflow (IIAE's own code)
@@ -57,3 +59,173 @@ def init_kaiming(module: nn.Module, skip: Collection[nn.Module] = ()) -> None:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and layer not in skip:
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+# --- Blocks of DRIT. Sub-modules are numbered as in the authors' code, so that its checkpoints load.
+
+
+class Point(NamedTuple):
+    """A code that is one point where `Gaussian` is a distribution: `mean` [B, D], float32."""
+
+    mean: Tensor
+
+    def sample(self) -> Tensor:
+        return self.mean
+
+
+class ConvBlock(nn.Module):
+    """Reflection padding, convolution, InstanceNorm where asked for, activation: [B, in, H, W] ->
+    [B, out, H', W'].
+
+    With `spectral`, the weight is divided by its largest singular value (torch.nn.utils.parametrizations).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        activation: type[nn.Module] = nn.LeakyReLU,
+        norm: bool = False,
+        spectral: bool = False,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = [nn.ReflectionPad2d(padding)]
+        layers.append(convolution(in_channels, out_channels, kernel, stride, spectral))
+        if norm:
+            layers.append(nn.InstanceNorm2d(out_channels))
+        self.model = nn.Sequential(*layers, activation(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class ResidualBlock(nn.Module):
+    """x + two 3x3 convolutions with InstanceNorm, ReLU between them: [B, C, H, W] -> the same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.model(x)
+
+
+class AttributeResidualBlock(nn.Module):
+    """A residual block whose two halves each see the attribute's features beside the map's: the attribute can
+    change what stands where. [B, C, H, W], [B, D] -> [B, C, H, W]."""
+
+    def __init__(self, channels: int, attribute_channels: int):
+        super().__init__()
+        self.conv1, self.conv2 = (self.normed(channels) for _ in range(2))
+        self.blk1, self.blk2 = (self.mixing(channels, attribute_channels) for _ in range(2))
+
+    @staticmethod
+    def normed(channels: int) -> nn.Sequential:
+        convolution = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
+        return nn.Sequential(convolution, nn.InstanceNorm2d(channels))
+
+    @staticmethod
+    def mixing(channels: int, attribute_channels: int) -> nn.Sequential:
+        both = channels + attribute_channels
+        return nn.Sequential(nn.Conv2d(both, both, 1), nn.ReLU(), nn.Conv2d(both, channels, 1), nn.ReLU())
+
+    def forward(self, x: Tensor, attribute: Tensor) -> Tensor:
+        features = self.blk1(append(self.conv1(x), attribute))
+        return x + self.blk2(append(self.conv2(features), attribute))
+
+
+class MeanPoolBlock(nn.Module):
+    """[B, in, H, W] -> [B, out, H/2, W/2]: a residual block that halves by mean pooling, LeakyReLU(0.2)
+    first."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(in_channels, in_channels, 3),
+            nn.LeakyReLU(0.2),
+            nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3), nn.AvgPool2d(2)),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(in_channels, out_channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) + self.shortcut(x)
+
+
+class MapLayerNorm(nn.Module):
+    """LayerNorm over channels and places together, with a scale and a shift per channel: [B, C, H, W] -> the
+    same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, 1, self.weight.flatten(), self.bias.flatten())
+
+
+class UpBlock(nn.Module):
+    """[B, in, H, W] -> [B, out, 2H, 2W]: 3x3 transposed convolution of stride 2, LayerNorm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
+            MapLayerNorm(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class GaussianNoise(nn.Module):
+    """Adds Gaussian noise of standard deviation `scale` in training, nothing in eval mode."""
+
+    def __init__(self, scale: float = 1.0):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale * torch.randn_like(x) if self.training and self.scale else x
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    spectral: bool = False,
+    bias: bool = True,
+) -> nn.Conv2d:
+    """A convolution with weights of standard deviation 0.02, spectrally normalised where asked for."""
+    layer = nn.Conv2d(in_channels, out_channels, kernel, stride, bias=bias)
+    nn.init.normal_(layer.weight, 0.0, 0.02)
+    return spectral_norm(layer) if spectral else layer
+
+
+def append(features: Tensor, vector: Tensor) -> Tensor:
+    """A vector on top of every place of a map: [B, C, H, W], [B, D] -> [B, C + D, H, W]."""
+    spread = vector[:, :, None, None].expand(-1, -1, *features.shape[2:])
+    return torch.cat((features, spread), dim=1)
+
+
+def init_gaussian(module: nn.Module) -> None:
+    """Normal weights of standard deviation 0.02 for every convolution in `module`; biases and linear layers
+    keep PyTorch's own."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)

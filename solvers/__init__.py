@@ -3,11 +3,13 @@
 from configs.schema import Config
 from dataloader import DataError
 from solvers.checkpoint import CheckpointError
+from solvers.drit import DRITSolver
 from solvers.iiae import IIAESolver
+from solvers.mdmm import MDMMSolver
 from solvers.run_folder import RunError
 from solvers.solver import NonFiniteLoss, Solver
 
-SOLVERS: dict[str, type[Solver]] = {"IIAE": IIAESolver}
+SOLVERS: dict[str, type[Solver]] = {"IIAE": IIAESolver, "DRIT": DRITSolver, "MDMM": MDMMSolver}
 
 USER_ERRORS = (DataError, CheckpointError, RunError)
 

@@ -15,6 +15,7 @@ from dataloader.packed import sync
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
+ITERATION = ("iters", "total_it")  # ours and the IIAE reference's; that of DRIT's authors
 UNREADABLE = (PermissionError, FileNotFoundError, IsADirectoryError)
 
 
@@ -87,7 +88,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("iters"), int):
+    if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
         raise CheckpointError(
             f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"
         )

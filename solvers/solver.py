@@ -70,7 +70,8 @@ class Solver:
         raise NotImplementedError
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """One iteration; its losses by name, as detached scalar tensors on the device."""
+        """One iteration; its losses by name, as detached scalar tensors on the device. Not every iteration
+        needs to have every loss: what is logged is the newest of each."""
         raise NotImplementedError
 
     def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
@@ -100,17 +101,20 @@ class Solver:
         """The networks' precision. Losses belong outside, in float32."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
-    def update(self, loss: Tensor, *names: str) -> None:
-        """Clear gradients, go backward from `loss`, average over processes, and step the optimisers of
-        these names."""
+    def update(self, loss: Tensor, *names: str, clip: float | None = None) -> None:
+        """Clear gradients, go backward from `loss`, average over processes, shorten each optimiser's
+        gradient to the norm `clip` where one is given, and step the optimisers of these names."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         for name in names:
-            distributed.average_gradients(
-                p for group in self.optimizers[name].param_groups for p in group["params"]
-            )
-            self.scaler.step(self.optimizers[name])
+            optimizer = self.optimizers[name]
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            distributed.average_gradients(parameters)
+            if clip is not None:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parameters, clip)
+            self.scaler.step(optimizer)
         self.scaler.update()
 
     # --- Training
@@ -138,18 +142,20 @@ class Solver:
         fixed = fixed_batch(self.test_set, self.device)
         watch = LossWatch(self.device)
         iteration = start
+        newest: dict[str, Tensor] = {}
         with self.catch_signals(), self.reporter.training(run, start, t.max_iters):
             for iteration, raw in loader.iterate(start, t.max_iters):
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
                 watch.see(iteration, losses)
+                newest.update(losses)
                 self.reporter.tick()
                 stopping = distributed.any_process(self.stop_signal is not None, self.device)
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 if saving or iteration % t.print_freq == 0:
                     self.check_finite(watch)
                 if iteration % t.print_freq == 0:
-                    self.reporter.losses(iteration, losses, learning_rate(t, iteration))
+                    self.reporter.losses(iteration, newest, learning_rate(t, iteration))
                 if self.rank == 0 and iteration % t.sample_freq == 0:
                     self.save_samples(fixed, iteration)
                 if self.rank == 0 and saving:

@@ -15,21 +15,23 @@ class LossWatch:
     NEVER = torch.iinfo(torch.int64).max
 
     def __init__(self, device: torch.device):
-        self.device, self.names = device, []
-        self.first_bad: Tensor | None = None
+        self.device = device
+        self.first_bad: dict[tuple[str, ...], Tensor] = {}  # by the names that an iteration's losses had
 
     def see(self, iteration: int, losses: dict[str, Tensor]) -> None:
         values = torch.stack([loss.float() for loss in losses.values()])
-        if self.first_bad is None or self.names != list(losses):
-            self.names = list(losses)
-            self.first_bad = torch.full((len(losses),), self.NEVER, device=self.device)
+        names = tuple(losses)
+        if names not in self.first_bad:
+            self.first_bad[names] = torch.full((len(losses),), self.NEVER, device=self.device)
         now = torch.where(values.isfinite(), self.NEVER, iteration)
-        self.first_bad = torch.minimum(self.first_bad, now)
+        self.first_bad[names] = torch.minimum(self.first_bad[names], now)
 
     def fault(self) -> tuple[int, str] | None:
         """(iteration, name) of the first loss that was not finite, or None."""
-        if self.first_bad is None:
-            return None
-        first = self.first_bad.tolist()
-        iteration = min(first)
-        return None if iteration == self.NEVER else (iteration, self.names[first.index(iteration)])
+        found = [
+            (iteration, name)
+            for names, first in self.first_bad.items()
+            for iteration, name in zip(first.tolist(), names)
+            if iteration != self.NEVER
+        ]
+        return min(found, key=lambda one: one[0], default=None)

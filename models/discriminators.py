@@ -1,0 +1,118 @@
+"""Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents.
+
+All return logits. Sizes follow the resolution: at 216 x 216, the published one, names and shapes equal those
+of the authors' code (HsinYingLee/DRIT and MDMM); where an image is too small for all stages, there are fewer.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.blocks import ConvBlock, convolution
+
+
+class MultiScale(nn.Module):
+    """One discriminator for each of `scales` sizes of an image, each half the size before: [B, 3, R, R] -> a
+    map of logits [B, 1, h, w] per scale.
+
+    Up to four halvings each, `width` channels after the first, twice as many after each more.
+    """
+
+    def __init__(self, resolution: int, scales: int = 3, width: int = 64, norm: bool = False, **options: Any):
+        super().__init__()
+        sides = [resolution]
+        while len(sides) < scales:
+            sides.append((sides[-1] + 1) // 2)
+        self.Diss = nn.ModuleList(self.one_scale(side, width, norm, **options) for side in sides)
+
+    @staticmethod
+    def one_scale(side: int, width: int, norm: bool, spectral: bool = False) -> nn.Sequential:
+        widths = [3]
+        while len(widths) <= 4 and (side >= 4 or len(widths) == 1):
+            widths.append(width * 2 ** (len(widths) - 1))
+            side = (side - 2) // 2 + 1
+        blocks = [
+            ConvBlock(a, b, 4, stride=2, padding=1, norm=norm, spectral=spectral) for a, b in pairwise(widths)
+        ]
+        return nn.Sequential(*blocks, convolution(widths[-1], 1, 1, spectral=spectral))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        logits = []
+        for number, discriminator in enumerate(self.Diss):
+            if number:
+                image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
+            logits.append(discriminator(image).float())
+        return logits
+
+
+class SingleScale(nn.Module):
+    """The discriminator for `dis_scale` 1: up to six halvings, the last without norm. [B, 3, R, R] -> one map
+    of logits in a list."""
+
+    def __init__(self, resolution: int, width: int = 64, norm: bool = False, spectral: bool = False):
+        super().__init__()
+        blocks, channels = halvings(resolution, width, norm, spectral, double_last=True)
+        self.model = nn.Sequential(*blocks, convolution(channels, 1, 1, spectral=spectral))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        return [self.model(image).float()]
+
+
+class Classifying(nn.Module):
+    """For many domains (MDMM): [B, 3, R, R] -> logits [B, 1, h, w] that it is real, and [B, domains] of which
+    domain it is.
+
+    The authors' code surrounds the map of `real` with zeros that no image can change; here it has none.
+    """
+
+    def __init__(
+        self, resolution: int, domains: int, width: int = 64, norm: bool = False, spectral: bool = False
+    ):
+        super().__init__()
+        blocks, channels = halvings(resolution, width, norm, spectral, double_last=False)
+        self.model = nn.Sequential(*blocks)
+        self.conv1 = convolution(channels, 1, 1, bias=False)
+        self.conv2 = convolution(channels, domains, max(1, resolution >> len(blocks)), bias=False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        features = self.model(image)
+        return [self.conv1(features).float(), self.conv2(features).float().mean(dim=(2, 3))]
+
+
+def halvings(
+    side: int, width: int, norm: bool, spectral: bool, double_last: bool
+) -> tuple[list[ConvBlock], int]:
+    """Up to six blocks that halve an image of this side, and their last width."""
+    widths = [3]
+    while len(widths) <= 6 and side >= 4:
+        widths.append(width * 2 ** (len(widths) - 1))
+        side = (side + 1) // 2
+    if not double_last and len(widths) == 7:
+        widths[-1] = widths[-2]
+    last = len(widths) - 2
+    blocks = [
+        ConvBlock(a, b, 3, stride=2, padding=1, norm=norm and number < last, spectral=spectral)
+        for number, (a, b) in enumerate(pairwise(widths))
+    ]
+    return blocks, widths[-1]
+
+
+class ContentDiscriminator(nn.Module):
+    """Which domain a content map is of: [B, C, S, S] -> logits [B, outputs, h, w], h = w = 1 up to a
+    resolution of 224. Its first three blocks have InstanceNorm, which a misspelt word switched off in the
+    authors' code."""
+
+    def __init__(self, side: int, channels: int, outputs: int = 1):
+        super().__init__()
+        blocks = []
+        for _ in range(3):
+            kernel, stride = (7, 2) if side >= 9 else (3, 2) if side >= 4 else (3, 1)
+            blocks.append(ConvBlock(channels, channels, kernel, stride, padding=1, norm=True))
+            side = (side + 2 - kernel) // stride + 1
+        blocks.append(ConvBlock(channels, channels, min(4, side)))
+        self.model = nn.Sequential(*blocks, convolution(channels, outputs, 1))
+
+    def forward(self, content: Tensor) -> Tensor:
+        return self.model(content).float()
