@@ -172,11 +172,12 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def classifier(kinds: int) -> nn.Sequential:
-    """[B, 3, 32, 32] -> logits [B, kinds]: the convolutions of DANN's digit classifier (Ganin, Lempitsky,
-    ICML 2015), which PixelDA takes too, each with BatchNorm, and dropout before the linear layers."""
+    """[B, 3, 32, 32] -> logits [B, kinds]: DANN's digit classifier (Ganin, Lempitsky, ICML 2015), which
+    PixelDA takes too, with dropout before its linear layers. It has no BatchNorm: that would carry the
+    training domain's brightness and contrast into the test."""
     return nn.Sequential(
-        *(nn.Conv2d(3, 32, 5), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),  # [B, 32, 14, 14]
-        *(nn.Conv2d(32, 48, 5), nn.BatchNorm2d(48), nn.ReLU(), nn.MaxPool2d(2)),  # [B, 48, 5, 5]
+        *(nn.Conv2d(3, 32, 5), nn.ReLU(), nn.MaxPool2d(2)),  # [B, 32, 14, 14]
+        *(nn.Conv2d(32, 48, 5), nn.ReLU(), nn.MaxPool2d(2)),  # [B, 48, 5, 5]
         *(nn.Flatten(), nn.Dropout(0.5), nn.Linear(48 * 5 * 5, 100), nn.ReLU()),
         *(nn.Linear(100, 100), nn.ReLU(), nn.Linear(100, kinds)),
     )

@@ -77,7 +77,7 @@ def encode(
 
 def features(code: Tensor) -> np.ndarray:
     """A code [B, ...] as float64 [B, F] with F at most FEATURES. A map [B, C, H, W] that is larger is
-    averaged over a grid as fine as fits; of what is still too long, numbers at even distances are taken."""
+    averaged over a grid as fine as fits; of what is still too long, every so many-th number is taken."""
     code = code.float()
     if code.ndim == 4 and code[0].numel() > FEATURES:
         side = max(1, int((FEATURES / code.shape[1]) ** 0.5))

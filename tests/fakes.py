@@ -61,8 +61,8 @@ class Blender(Translator):
 
 
 class Shades(Translator):
-    """Any number of domains; content is the mean grey [B], style a number [B, 1, 2]; both stand in the image
-    as they are, so that a pixel says what was decoded."""
+    """Any number of domains; content is the mean grey [B, 1], style two numbers [B, 1, 2]; content and the
+    first of them stand in the image as they are, so that a pixel says what was decoded."""
 
     def __init__(self, domains):
         super().__init__()
@@ -70,7 +70,7 @@ class Shades(Translator):
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def encode_content(self, image, domain):
-        return image.mean(dim=(1, 2, 3))
+        return image.mean(dim=(1, 2, 3))[:, None]
 
     def encode_style(self, image, domain):
         return image[:, 0, :1, :2]
@@ -79,5 +79,6 @@ class Shades(Translator):
         return torch.rand(count, 1, 2, generator=generator) * 2 - 1
 
     def decode(self, content, style, domain):
-        planes = (content, style[:, 0, 0], torch.full_like(content, domain / 4))
+        grey = content[:, 0]
+        planes = (grey, style[:, 0, 0], torch.full_like(grey, domain / 4))
         return torch.stack(planes, dim=1)[:, :, None, None].expand(-1, -1, 32, 32)

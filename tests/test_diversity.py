@@ -46,6 +46,10 @@ def test_a_model_that_ignores_its_style_has_no_diversity():
     assert found["diversity/l1/A_to_B"] == 0 and found["diversity/l1/real_A"] > 0
 
 
+def squares(a, b):
+    return (a - b).square().mean(dim=(1, 2, 3))
+
+
 def test_lpips_stands_beside_l1_where_it_is_there(monkeypatch):
     monkeypatch.setattr(
         diversity, "lpips_distance", lambda device: lambda a, b: (a - b).square().mean((1, 2, 3))
@@ -56,6 +60,6 @@ def test_lpips_stands_beside_l1_where_it_is_there(monkeypatch):
 
 def test_lpips_without_its_weights_or_libraries_is_refused_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(RunError, match="test.lpips: .* leave test.lpips at 0") as error:
+    with pytest.raises(RunError, match=r"test\.lpips: .* leave test.lpips at 0") as error:
         diversity.check_lpips()
     assert "\n" not in str(error.value)

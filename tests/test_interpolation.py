@@ -97,8 +97,7 @@ def test_a_gif_that_cannot_be_finished_leaves_the_one_before_and_no_other_file(s
     assert path.read_bytes() == b"before" and [file.name for file in tmp_path.iterdir()] == ["a.gif"]
 
 
-def test_large_pictures_are_reduced_in_a_gif(shades, monkeypatch):
-    model, batch = shades
+def test_large_pictures_are_reduced_in_a_gif(monkeypatch):
     monkeypatch.setattr(interpolation, "LARGEST", 8)
     images = torch.rand(2, 3, 32, 32)
     want = images.view(2, 3, 8, 4, 8, 4).mean(dim=(3, 5))
