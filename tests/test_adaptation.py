@@ -50,7 +50,7 @@ class Useless(Blender):
 
 
 def test_translations_that_lost_the_digit_teach_nothing():
-    settings = Adaptation(iterations=40)
+    settings = Adaptation(iterations=20)
     found = run(Useless(), settings, digits_m(0, 300), digits_m(1300, 1797))
     assert all(found[f"adaptation/x{n}"] < 0.25 for n in (1, 3, 5))
 
