@@ -82,6 +82,28 @@ class Training(Section):
         return self
 
 
+class Adaptation(Section):
+    """Domain adaptation in test mode (DRIT): a classifier trained on translated, labelled source images and
+    tested on real target images, beside one trained on source images and one on target images."""
+
+    enabled: Flag | None = None
+    """Null: where the data are unpaired and both domains know the label."""
+    label: Annotated[str, Field(min_length=1)] = "digit"
+    """What is classified. The target's training labels are seen by adaptation/target_only alone."""
+    source: str = ""
+    """The labelled domain, by the data set's name for it. Empty: the first."""
+    target: str = ""
+    """The domain it is adapted to. Empty: the first other one."""
+    styles: Literal["prior", "reference"] = "prior"
+    """Of the translations: drawn from the model's prior, or encoded from random target training images."""
+    images: Annotated[Whole, Field(ge=0)] = 20_000
+    """Training images that each classifier has (before translations are counted), drawn at random; 0: all."""
+    iterations: Count = 2_000
+    """Of each classifier."""
+    batch_size: Annotated[Whole, Field(ge=2)] = 64
+    """Of each classifier."""
+
+
 class Test(Section):
     """Test mode: which checkpoint, and how."""
 
@@ -92,6 +114,9 @@ class Test(Section):
     """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
     after_training: Flag = True
     """When training ends, test the last checkpoint."""
+    lpips: Flag = False
+    """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
+    adaptation: Adaptation = Field(default_factory=Adaptation)
 
 
 class Network(Section):

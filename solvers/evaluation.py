@@ -1,27 +1,45 @@
 """Looking at a model: the grids that training saves as it goes, and test mode's grids and numbers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from configs.schema import Config
+from configs.schema import Config, Test
+from dataloader import DataError
 from dataloader.dataset import Batch, Dataset
 from models.translator import Translator
-from solvers.grids import directions, save_png, transfer_grid, translation_grid
+from solvers.adaptation import adaptation_metrics, plan_adaptation
+from solvers.diversity import check_lpips, diversity_metrics
+from solvers.domains import spread
+from solvers.grids import directions, every_domain_grid, save_png, transfer_grid, translation_grid
+from solvers.interpolation import (
+    Ends,
+    interpolation_frames,
+    interpolation_strip,
+    random_ends,
+    reference_ends,
+    save_gif,
+)
 from solvers.metrics import paired_metrics, unpaired_metrics
+from solvers.probes import probe_metrics
 from solvers.reporter import Reporter
 from solvers.run_folder import RunFolder, write_whole
 
 ROWS = 8
 
 
+def check_test(settings: Test, dataset: Dataset) -> None:
+    """Whether test mode can do what the config asks for, known before training starts. Raises RunError."""
+    plan_adaptation(settings.adaptation, dataset)
+    if settings.lpips:
+        check_lpips()
+
+
 def fixed_batch(dataset: Dataset, device: torch.device, count: int = ROWS) -> Batch:
     """The same `count` items of every stream, spread over the split, whatever the seed."""
-    return dataset.at(
-        *(np.linspace(0, n - 1, min(count, n)).astype(int) for n in dataset.streams), device=device
-    )
+    return dataset.at(*(spread(n, count) for n in dataset.streams), device=device)
 
 
 def save_samples(
@@ -45,29 +63,98 @@ def save_samples(
 
 
 def evaluate(
-    model: Translator, dataset: Dataset, config: Config, run: RunFolder, iteration: int, reporter: Reporter
+    model: Translator,
+    dataset: Dataset,
+    config: Config,
+    run: RunFolder,
+    iteration: int,
+    reporter: Reporter,
+    open_train: Callable[[], Dataset],
 ) -> dict[str, float]:
     """Test mode: grids and metrics.json in run.results, in eval mode and float32, the same for the same
-    checkpoint."""
+    checkpoint. `open_train` gives the training split, and is called only where adaptation needs it."""
     model.eval()
     device = next(model.parameters()).device
     for reason in model.missing.values():
         reporter.say(f"Left out: {reason}")
-    batch = fixed_batch(dataset, device, 2 * ROWS)
-    first = Batch(tuple(images[:ROWS] for images in batch.images), batch.labels)
-    for source, target in directions(model):
-        here, there = model.domains[source], model.domains[target]
-        picture = translation_grid(
-            model, first, source, target, config.seed, randoms=8, paired=dataset.paired
-        )
-        save_png(picture, run.results / f"{here}_to_{there}_random_styles.png")
-        if model.has_style:
-            save_png(
-                transfer_grid(model, batch, source, target), run.results / f"content_{here}_style_{there}.png"
-            )
-    measure = paired_metrics if dataset.paired else unpaired_metrics
-    metrics = measure(model, dataset, config.test.batch_size, device)
+    save_pictures(model, dataset, config.seed, run.results, device)
+    metrics = measure(model, dataset, config, device)
+    metrics |= adapt(model, dataset, config, device, reporter, open_train)
     write_whole(
         run.results / "metrics.json", json.dumps({"iteration": iteration, **metrics}, indent=2) + "\n"
     )
     return metrics
+
+
+def save_pictures(model: Translator, dataset: Dataset, seed: int, folder: Path, device: torch.device) -> None:
+    """Every grid and GIF that the model has the verbs for."""
+    batch = fixed_batch(dataset, device, 2 * ROWS)
+    first = Batch(tuple(images[:ROWS] for images in batch.images), batch.labels)
+    if not model.has_content:
+        return
+    for source, target in directions(model):
+        here, there = model.domains[source], model.domains[target]
+        way = f"{here}_to_{there}"
+        picture = translation_grid(model, first, source, target, seed, randoms=8, paired=dataset.paired)
+        save_png(picture, folder / f"{way}_random_styles.png")
+        if model.has_style:
+            save_png(
+                transfer_grid(model, batch, source, target), folder / f"content_{here}_style_{there}.png"
+            )
+        for name, ends in style_ends(model, batch, target, seed).items():
+            strip = interpolation_strip(model, first, source, target, ends)
+            save_png(strip, folder / f"{way}_between_{name}.png")
+            frames = interpolation_frames(model, first, source, target, ends)
+            save_gif(frames, folder / f"{way}_between_{name}.gif")
+    if len(model.domains) > 2 and (model.has_style or model.has_style_prior):
+        save_png(every_domain_grid(model, batch, seed), folder / "every_domain.png")
+
+
+def style_ends(model: Translator, batch: Batch, target: int, seed: int) -> dict[str, Ends]:
+    """What interpolations go between, by name: two random styles, two references' styles."""
+    ends = {}
+    if model.has_style_prior:
+        ends["random_styles"] = random_ends(model, target, seed)
+    if model.has_style and len(batch.images[target]) > 1:
+        ends["references"] = reference_ends(model, batch, target)
+    return ends
+
+
+def measure(model: Translator, dataset: Dataset, config: Config, device: torch.device) -> dict[str, float]:
+    """The numbers that need the test split alone."""
+    size, seed = config.test.batch_size, config.seed
+    if not model.has_content:
+        return {}
+    metrics = (paired_metrics if dataset.paired else unpaired_metrics)(model, dataset, size, device)
+    metrics |= probe_metrics(model, dataset, size, seed, device)
+    if model.has_style_prior:
+        metrics |= diversity_metrics(model, dataset, size, seed, device, config.test.lpips)
+    return metrics
+
+
+def adapt(
+    model: Translator,
+    dataset: Dataset,
+    config: Config,
+    device: torch.device,
+    reporter: Reporter,
+    open_train: Callable[[], Dataset],
+) -> dict[str, float]:
+    """The numbers of adaptation, where the config and the data ask for it and the model can."""
+    settings, size = config.test.adaptation, config.test.batch_size
+    plan = plan_adaptation(settings, dataset)
+    if plan is None:
+        return {}
+    styles = model.has_style_prior if settings.styles == "prior" else model.has_style
+    if not (model.has_content and styles):
+        what = "contents" if not model.has_content else "styles of this kind"
+        reporter.say(f"Left out: adaptation, since the model has no {what} (test.adaptation.styles)")
+        return {}
+    try:
+        train = open_train()
+    except DataError as error:
+        if settings.enabled:
+            raise
+        reporter.say(f"Left out: adaptation, which needs the training split: {error}")
+        return {}
+    return adaptation_metrics(model, plan, train, dataset, size, config.seed, device, reporter.say)

@@ -103,6 +103,30 @@ def translation_grid(
 
 
 @torch.no_grad()
+def every_domain_grid(model: Translator, batch: Batch, seed: int, side: int = 3) -> np.ndarray:
+    """One row for each of the first `side` images of every domain: the image, then shown in every domain. A
+    column has one style, drawn from the prior, or of an image of its domain where the model has no prior."""
+    styles = []
+    for domain in range(len(model.domains)):
+        if model.has_style_prior:
+            styles.append(model.sample_style(1, domain, torch.Generator().manual_seed(seed)))
+        else:
+            styles.append(model.encode_style(batch.images[domain][-1:], domain))
+    rows: list[list[Tensor | None]] = []
+    for source, images in enumerate(batch.images):
+        images = images[:side]
+        content = model.encode_content(images, source)
+        made = [
+            model.decode(content, style.expand(len(images), *style.shape[1:]), target)
+            for target, style in enumerate(styles)
+        ]
+        rows += zip(images, *made)
+    return draw_grid(
+        rows, ["input", *(f"as {name}" for name in model.domains)], "every image in every domain"
+    )
+
+
+@torch.no_grad()
 def transfer_grid(model: Translator, batch: Batch, source: int, target: int, side: int = 8) -> np.ndarray:
     """A matrix: the content of each row's image of `source` with the style of each column's image of
     `target`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from dataloader.dataset import Dataset
 from dataloader.loader import in_order
 from models.translator import Translator
+from solvers.domains import count_of, in_batches, one_domain
 
 
 def recall_at_1(
@@ -98,12 +99,8 @@ def unpaired_metrics(
     metrics = {}
     for d, name in enumerate(model.domains):
         errors = []
-        for first in range(0, dataset.streams[d], batch_size):
-            indices = [np.zeros(1, int)] * len(
-                dataset.streams
-            )  # the other domains' are read and not looked at
-            indices[d] = np.arange(first, min(first + batch_size, dataset.streams[d]))
-            image = dataset.at(*indices, device=device).images[d]
+        for part in in_batches(np.arange(count_of(dataset, d)), batch_size):
+            image, _ = one_domain(dataset, d, part, device)
             errors.append(l1(model.reconstruct(image, d), image).cpu())
         metrics[f"reconstruction/l1/{name}"] = torch.cat(errors).double().mean().item()
     return metrics

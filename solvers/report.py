@@ -16,6 +16,20 @@ TEMPLATES = Environment(
 NOT_LOSSES = ("iteration", "lr", "iterations_per_second")
 WIDTH, HEIGHT = 260, 110
 MOST_POINTS = 400
+MEANINGS = {  # of the numbers whose names begin so
+    "retrieval/shared": "how often the nearest content code of the other domain is the partner's; 1 is best",
+    "retrieval/exclusive": "the same by style code; chance, one over the number of pairs, is best",
+    "reconstruction/l1": "mean absolute error over pixels in [-1, 1] of an image encoded and decoded again",
+    "translation/reference_l1": "the same of a translation with the partner's own style",
+    "probe/content/domain": "how well a linear probe tells the domain from the content code (balanced "
+    "accuracy); one over the number of domains is best",
+    "probe/content": "how well a linear probe reads a label from the content code (balanced accuracy)",
+    "probe/style": "the same from the style code; one over the number of values: the style knows nothing",
+    "diversity": "mean distance between translations of one image with random styles, and between real "
+    "images of a domain (real)",
+    "adaptation": "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
+    "translations of each, or on target images",
+}
 
 
 def write_pages(run: RunFolder, config: Config) -> None:
@@ -27,10 +41,13 @@ def write_pages(run: RunFolder, config: Config) -> None:
         for folder in sorted(run.samples.iterdir(), reverse=True)
         if folder.name.isdigit()
     ]
-    grids = sorted(run.results.glob("*.png"))
+    grids = sorted(path for path in run.results.glob("*") if path.suffix in (".png", ".gif"))
     page = TEMPLATES.get_template("report.html.jinja")
     rows = run.read_metrics()
     common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
+    common["meanings"] = {
+        start: words for start, words in MEANINGS.items() if any(name.startswith(start) for name in metrics)
+    }
     write_whole(
         run.root / "index.html",
         page.render(
@@ -83,4 +100,7 @@ def relative(samples: list[tuple[int, list[Path]]], root: Path) -> list[tuple[in
 
 def names(pictures: list[Path], root: Path) -> list[tuple[str, str]]:
     """(link from `root`, words) of each picture."""
-    return [(path.relative_to(root).as_posix(), path.stem.replace("_", " ")) for path in pictures]
+    words = [
+        path.stem.replace("_", " ") + (" (moving)" if path.suffix == ".gif" else "") for path in pictures
+    ]
+    return list(zip((path.relative_to(root).as_posix() for path in pictures), words))

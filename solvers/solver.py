@@ -20,7 +20,7 @@ from dataloader.loader import TrainLoader
 from models.translator import Translator
 from solvers import distributed
 from solvers.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
-from solvers.evaluation import evaluate, fixed_batch, save_samples
+from solvers.evaluation import check_test, evaluate, fixed_batch, save_samples
 from solvers.report import write_pages
 from solvers.reporter import Reporter
 from solvers.run_folder import RunError, RunFolder, find_run, new_run
@@ -51,6 +51,7 @@ class Solver:
         distributed.start(self.device)
         self.train_set = self.open_split("train") if config.train else None
         self.test_set = self.open_split("test")
+        check_test(config.test, self.test_set)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -330,7 +331,8 @@ class Solver:
         self.evaluate(found, iteration)
 
     def evaluate(self, run: RunFolder, iteration: int) -> None:
-        metrics = evaluate(self.model, self.test_set, self.config, run, iteration, self.reporter)
+        open_train = self.training_split
+        metrics = evaluate(self.model, self.test_set, self.config, run, iteration, self.reporter, open_train)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
 
@@ -338,14 +340,22 @@ class Solver:
 
     def open_split(self, split: str) -> Dataset:
         """One split of the config's data; rank 0 opens it first, since a set may make itself on first use."""
-        config = self.config
         for turn in range(min(2, self.world)):
             if (self.rank == 0) == (turn == 0):
-                opened = open_dataset(
-                    config.dataset, config.data_folder, split, config.resolution, **config.data_options
-                )
+                opened = self.open_alone(split)
             distributed.barrier()
         return opened
+
+    def open_alone(self, split: str) -> Dataset:
+        """One split, without waiting for other processes."""
+        config = self.config
+        return open_dataset(
+            config.dataset, config.data_folder, split, config.resolution, **config.data_options
+        )
+
+    def training_split(self) -> Dataset:
+        """The training split for test mode, which runs on rank 0 alone. Raises DataError."""
+        return self.train_set if self.train_set is not None else self.open_alone("train")
 
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())

@@ -135,6 +135,12 @@ def test_a_run_leaves_the_folder_that_the_design_draws(whole_run):
         "results/y_to_x_random_styles.png",
         "results/content_x_style_y.png",
         "results/content_y_style_x.png",
+        *(
+            f"results/{way}_between_{ends}.{kind}"
+            for way in ("x_to_y", "y_to_x")
+            for ends in ("random_styles", "references")
+            for kind in ("png", "gif")
+        ),
     }
 
 
@@ -162,6 +168,8 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
         *(f"retrieval/{kind}/{way}" for kind in ("shared", "exclusive") for way in ("x_to_y", "y_to_x")),
         *(f"reconstruction/l1/{domain}" for domain in "xy"),
         *(f"translation/reference_l1/{way}" for way in ("x_to_y", "y_to_x")),
+        *(f"diversity/l1/{kind}" for kind in ("x_to_y", "y_to_x", "real_x", "real_y")),
+        *(f"probe/{kind}" for kind in ("content/domain", "content/digit", "style/digit")),
     }
 
 

@@ -1,0 +1,41 @@
+"""One domain of a data set at a time, whether its items come in pairs or each domain has its own."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloader.dataset import Dataset
+
+
+def count_of(dataset: Dataset, domain: int) -> int:
+    """How many images of this domain the split holds."""
+    return dataset.streams[domain] if len(dataset.streams) > 1 else dataset.streams[0]
+
+
+def one_domain(
+    dataset: Dataset, domain: int, index: np.ndarray, device: torch.device
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The images [B, 3, R, R] of one domain at these indices, without augmentation, and what is known of
+    them: int64 [B] by label."""
+    indices = [index]
+    if len(dataset.streams) > 1:  # of every other domain one item is read and not looked at
+        indices = [np.zeros(1, int)] * len(dataset.streams)
+        indices[domain] = index
+    batch = dataset.at(*indices, device=device)
+    return batch.images[domain], batch.labels[domain]
+
+
+def labels_of(dataset: Dataset) -> list[set[str]]:
+    """The names of the labels of each domain."""
+    batch = dataset.at(*[np.zeros(1, int)] * len(dataset.streams))
+    return [set(labels) for labels in batch.labels]
+
+
+def in_batches(index: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """`index` in parts of at most `batch_size`."""
+    return [index[first : first + batch_size] for first in range(0, len(index), batch_size)]
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` indices below `count`, evenly spread."""
+    return np.linspace(0, count - 1, min(count, most)).astype(int)

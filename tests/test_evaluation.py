@@ -1,0 +1,146 @@
+"""Test mode on unpaired data through the whole program, and what it refuses before anything is trained."""
+
+import json
+
+import pytest
+import torch
+from conftest import write_config
+from fakes import Blender, Shades, digits_m, three_domains
+
+import main
+from configs.load import validate
+from dataloader.packed import DataError, new_folder, write_split
+from solvers.evaluation import evaluate, save_pictures
+from solvers.report import write_pages
+from solvers.reporter import Reporter
+from solvers.run_folder import RunFolder
+
+
+@pytest.fixture(scope="session")
+def mnist_m_folder(tmp_path_factory):
+    """scikit-learn's digits as a packed MNIST-M."""
+    folder = tmp_path_factory.mktemp("data") / "MNIST-M"
+    with new_folder(folder) as work:
+        for split, data in (("train", digits_m(0, 120)), ("test", digits_m(1600, 1700))):
+            digits, images = data.pictures
+            arrays = {"digits": digits, "images": images, "labels": data.known[0]["digit"]}
+            write_split(work / split, arrays, dataset="MNIST-M", source="sklearn.datasets.load_digits")
+    return folder
+
+
+@pytest.fixture
+def unpaired(experiment, mnist_m_folder):
+    test = {"batch_size": 64, "adaptation": {"iterations": 2, "batch_size": 8}}
+    return {**experiment, "dataset": "MNIST-M", "path_to_data": str(mnist_m_folder), "test": test}
+
+
+WAYS = ("x_to_y", "y_to_x")
+NUMBERS = {
+    "iteration",
+    *(f"reconstruction/l1/{domain}" for domain in "xy"),
+    *(f"diversity/l1/{kind}" for kind in (*WAYS, "real_x", "real_y")),
+    *(f"probe/{kind}" for kind in ("content/domain", "content/digit", "style/digit")),
+}
+ADAPTATION = {f"adaptation/{name}" for name in ("source_only", "x1", "x3", "x5", "target_only")}
+
+
+def test_a_run_on_unpaired_digits_measures_adaptation_and_test_mode_gives_the_same(
+    unpaired, tmp_path, capsys
+):
+    run = tmp_path / "run"
+    unpaired["test"]["after_training"] = True
+    path = write_config({**unpaired, "run_dir": str(run)}, tmp_path / "c.json")
+    assert main.main([str(path)]) == 0
+    assert "120 images of mnist translated to mnist_m 5 times" in capsys.readouterr().out
+    before = {file.name: file.read_bytes() for file in (run / "results").iterdir()}
+    metrics = json.loads(before["metrics.json"])
+    assert set(metrics) == NUMBERS | ADAPTATION
+    assert all(0 <= metrics[name] <= 1 for name in ADAPTATION)
+    page = (run / "results/index.html").read_text()
+    assert "x_to_y_between_references.gif" in page and "x to y between references (moving)" in page
+    assert "<b>adaptation</b>" in page and "<b>retrieval/shared</b>" not in page
+    assert main.main([str(path), "train=0"]) == 0  # the training split is opened for it
+    assert {file.name: file.read_bytes() for file in (run / "results").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("test", "part"),
+    [
+        ({"adaptation": {"source": "minst"}}, "test.adaptation.source: got 'minst'; allowed: mnist, mnist_m"),
+        ({"adaptation": {"enabled": 1, "label": "car"}}, "in common: digit"),
+        ({"adaptation": {"enable": 1}}, "did you mean test.adaptation.enabled?"),
+        ({"adaptation": {"styles": "both"}}, "test.adaptation.styles"),
+        ({"lpips": 2}, "test.lpips: got 2; allowed: true, false, 1 or 0"),
+    ],
+)
+def test_a_wrong_test_section_is_refused_before_training(unpaired, tmp_path, capsys, test, part):
+    path = write_config({**unpaired, "test": test}, tmp_path / "c.json")
+    assert main.main([str(path)]) == 2
+    line = capsys.readouterr().err
+    assert part in line and line.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["c.json"]
+
+
+class Speech(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def evaluated(model, data, experiment, root, open_train):
+    config, run, speech = validate(experiment, "test"), RunFolder(root), Speech()
+    run.create(config, {})
+    metrics = evaluate(model, data, config, run, 7, speech, open_train)
+    write_pages(run, config)
+    return metrics, run, speech.lines
+
+
+def never():
+    raise AssertionError("the training split is not needed")
+
+
+def test_the_training_split_is_opened_for_adaptation_alone(unpaired, tmp_path):
+    unpaired["test"]["adaptation"] = {"enabled": 0}
+    metrics, _, _ = evaluated(Blender(), digits_m(0, 60), unpaired, tmp_path / "run", never)
+    assert not any(name.startswith("adaptation") for name in metrics)
+
+
+def test_a_missing_training_split_leaves_adaptation_out_or_is_an_error_where_it_was_asked_for(
+    unpaired, tmp_path
+):
+    def missing():
+        raise DataError("no train here")
+
+    metrics, _, lines = evaluated(Blender(), digits_m(0, 60), unpaired, tmp_path / "a", missing)
+    assert "probe/content/domain" in metrics and not any("adaptation" in name for name in metrics)
+    assert lines == ["Left out: adaptation, which needs the training split: no train here"]
+    unpaired["test"]["adaptation"]["enabled"] = 1
+    with pytest.raises(DataError, match="no train here"):
+        evaluated(Blender(), digits_m(0, 60), unpaired, tmp_path / "b", missing)
+
+
+class NoPrior(Blender):
+    has_style_prior = False
+
+
+def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path):
+    metrics, run, lines = evaluated(NoPrior(), digits_m(0, 60), unpaired, tmp_path / "run", never)
+    assert set(metrics) == {"reconstruction/l1/mnist", "reconstruction/l1/mnist_m"} | {
+        name for name in NUMBERS if name.startswith("probe")
+    }
+    assert len(lines) == 1 and lines[0].startswith("Left out: adaptation")
+    names = {file.name for file in run.results.iterdir()}
+    assert "mnist_to_mnist_m_between_references.gif" in names
+    assert not any("between_random" in name for name in names)
+
+
+def test_three_domains_get_a_grid_of_every_image_in_every_domain(tmp_path):
+    save_pictures(Shades(("A", "B", "C")), three_domains(), 0, tmp_path, torch.device("cpu"))
+    names = {file.name for file in tmp_path.iterdir()}
+    assert "every_domain.png" in names and "C_to_A_between_random_styles.gif" in names
+    assert not any(name.endswith(".part") for name in names)

@@ -1,0 +1,91 @@
+"""Probes of codes that are planted, so that what a linear classifier can know of them is known."""
+
+from math import erf, sqrt
+
+import numpy as np
+import pytest
+import torch
+from fakes import Blender, Shades, digits_m, three_domains
+
+from dataloader import open_dataset
+from solvers.probes import FEATURES, features, probe, probe_metrics, shared_classes
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 2.0])
+def test_a_probe_of_two_gaussians_is_as_right_as_can_be(distance):
+    draw = np.random.default_rng(0)
+    classes = np.repeat([0, 1], 4000)
+    codes = draw.normal(size=(8000, 4))
+    codes[:, 2] += distance * classes
+    found = probe(codes, classes, np.tile([True, False], 4000))
+    best = 0.5 * (1 + erf(distance / 2 / sqrt(2)))  # of two unit Gaussians at this distance
+    assert found == pytest.approx(best, abs=0.025)
+
+
+def test_a_score_is_balanced_over_classes_however_rare():
+    draw = np.random.default_rng(0)
+    classes = np.repeat([0, 1], [1900, 100])
+    assert probe(draw.normal(size=(2000, 3)), classes, np.tile([True, False], 1000)) == pytest.approx(0.5)
+
+
+def test_features_are_bounded_and_small_codes_are_kept():
+    code = torch.randn(3, 7, 5)
+    assert np.array_equal(features(code), code.flatten(1).double().numpy())
+    maps = torch.randn(2, 64, 16, 16)
+    want = maps.view(2, 64, 4, 4, 4, 4).mean(dim=(3, 5)).flatten(1)
+    assert np.allclose(features(maps), want.numpy(), atol=1e-6)
+    for shape in ((2, 3000, 4, 4), (2, 5000), (2, 3, 200, 3)):
+        assert features(torch.randn(shape)).shape[1] <= FEATURES
+
+
+def test_labels_are_classes_where_every_domain_has_the_same_few_values():
+    n = np.arange(400)
+    x = {"digit": n % 10, "colour": n % 256, "azimuth": n % 1, "view": n % 3, "only": n % 2}
+    y = {"digit": (n + 4) % 10, "colour": n % 256, "azimuth": n % 1, "view": n % 4}
+    assert shared_classes([x, y], n < 200) == ["digit"]
+    assert shared_classes([x, y], n < 5) == []  # half of the digits are not seen in training
+
+
+class Leaky(Blender):
+    """The digit stands in the style, and only the domain in the content."""
+
+    def encode_content(self, image, domain):
+        return torch.randn(len(image), 6, generator=self.noise) + 10 * domain
+
+    def encode_style(self, image, domain):
+        return image[:, 0, 0, :10]
+
+    noise = torch.Generator().manual_seed(0)
+
+
+def test_planted_knowledge_is_found_where_it_is_and_nowhere_else():
+    data = digits_m(0, 600)
+    for stack, known in zip(data.pictures, data.known):
+        stack[:] = 0
+        stack[np.arange(600), 0, known["digit"].astype(int)] = 255
+    found = probe_metrics(Leaky(), data, 100, 0, CPU)
+    assert set(found) == {"probe/content/domain", "probe/content/digit", "probe/style/digit"}
+    assert found["probe/content/domain"] == 1
+    assert found["probe/content/digit"] < 0.2 and found["probe/style/digit"] > 0.6
+
+
+def test_real_codes_of_digits_say_the_digit_and_the_domain_the_same_every_time(digits_folder):
+    found = probe_metrics(Blender(), digits_m(0, 500), 100, 0, CPU)
+    assert found["probe/content/domain"] > 0.9 and found["probe/content/digit"] > 0.4
+    assert probe_metrics(Blender(), digits_m(0, 500), 33, 0, CPU) == pytest.approx(found, abs=0.02)
+    paired = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    assert {"probe/content/domain", "probe/content/digit"} <= set(
+        probe_metrics(Blender(), paired, 90, 0, CPU)
+    )
+
+
+def test_without_labels_or_styles_the_rest_is_left_out():
+    model = Shades(("A", "B", "C"))
+    assert set(probe_metrics(model, three_domains(), 4, 0, CPU)) == {"probe/content/domain"}
+    model = Blender()
+    model.has_style = False
+    assert "probe/style/digit" not in probe_metrics(model, digits_m(0, 200), 100, 0, CPU)
+    model.has_content = False
+    assert probe_metrics(model, digits_m(0, 200), 100, 0, CPU) == {}
