@@ -129,7 +129,7 @@ class NoPrior(Blender):
 
 
 def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path):
-    metrics, run, lines = evaluated(NoPrior(), digits_m(0, 60), unpaired, tmp_path / "run", never)
+    metrics, run, lines = evaluated(NoPrior(), digits_m(0, 300), unpaired, tmp_path / "run", never)
     assert set(metrics) == {"reconstruction/l1/mnist", "reconstruction/l1/mnist_m"} | {
         name for name in NUMBERS if name.startswith("probe")
     }
