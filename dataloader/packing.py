@@ -27,6 +27,7 @@ from tqdm import tqdm
 from dataloader.packed import DataError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # Pillow's others run or read more: EPS
 CHUNK = 16  # pictures per task
 WORTH_A_WORKER = 200  # pictures that take about as long as a worker takes to start
 MOST_WORKERS = 16  # beyond, workers mostly wait for the disk and for memory
@@ -67,17 +68,24 @@ def is_image(path: Path) -> bool:
 
 def read_picture(path: Path) -> Image.Image:
     """The picture in a file as 8-bit sRGB, turned upright by its EXIF orientation, transparency over white.
-    Raises DataError, naming the file, where it cannot be read whole or is larger than Pillow's limit against
-    decompression bombs (some 89 million pixels)."""
+    Raises DataError, naming the file, where it cannot be read whole, is of no kind in FORMATS, or is larger
+    than Pillow's limit against decompression bombs (some 89 million pixels)."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd files
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with Image.open(path, formats=_formats()) as picture:
                 picture.load()
                 return to_rgb(picture)
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as a picture ({_reason(error)})") from None
+
+
+@cache
+def _formats() -> list[str]:
+    """Those that this Pillow can read."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _reason(error: BaseException) -> str:

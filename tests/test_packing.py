@@ -263,6 +263,14 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path):
             read_picture(tmp_path / "a.png")
 
 
+def test_a_program_in_the_dress_of_a_picture_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("a program was run"))
+    Image.fromarray(picture(1)).save(tmp_path / "a.eps")  # PostScript, which Pillow hands to Ghostscript
+    (tmp_path / "a.eps").rename(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match=r"a\.jpg: .*no known image format"):
+        read_picture(tmp_path / "a.jpg")
+
+
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "bmp", "tif"])
 def test_a_damaged_picture_is_a_data_error_that_names_it_and_nothing_else(tmp_path, kind):
     Image.fromarray(picture(6, 30)).save(tmp_path / "whole", {"jpg": "jpeg", "tif": "tiff"}.get(kind, kind))
