@@ -33,6 +33,7 @@ from dataloader.packing import list_images, read_picture, resized
 from dataloader.preprocessing import Parser, run, whole
 from solvers import make_solver
 from solvers.run_folder import RunError
+from solvers.setup import keep_freed_memory
 from solvers.torchvision_shim import import_torchvision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> None:
     if options.json and not options.json.parent.is_dir():
         raise DataError(f"--json: no folder at {options.json.parent}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    keep_freed_memory()  # as every run of main.py
     figures: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         cases = [pairs_case(Path(folder), options), folders_case(Path(folder), options)]
