@@ -45,7 +45,9 @@ def toy_solver(model: str = "DRIT", domains: int = 2, **options):
 
 
 def toy_batch(solver, count: int = 2) -> Batch:
-    return solver.test_set.at(*[np.arange(count)] * len(solver.test_set.streams))
+    """The first `count` images of every domain, in PyTorch's default precision."""
+    batch = solver.test_set.at(*[np.arange(count)] * len(solver.test_set.streams))
+    return batch._replace(images=tuple(x.to(torch.get_default_dtype()) for x in batch.images))
 
 
 def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
