@@ -1,0 +1,177 @@
+"""What every model's config has in common: the kinds of values, training, test mode, network and the
+experiment itself. configs/schema.py adds each model's own.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+
+def _whole(value: Any) -> Any:
+    """Let a whole number be written 1e6; leave everything else to the strict check that follows."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _flag(value: Any) -> Any:
+    """Let 0 and 1 stand for false and true, as the sample configs write them."""
+    return bool(value) if isinstance(value, int) and value in (0, 1) else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
+Count = Annotated[Whole, Field(ge=1)]
+Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool | Literal[0, 1])]
+Iteration = Annotated[Whole, Field(ge=0)] | Literal["latest"]
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Strict: no unknown keys, no guessed types, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Training(Section):
+    """What every model's training takes."""
+
+    max_iters: Count = 50_000
+    """Train until this iteration."""
+    resume_iters: Iteration = 0
+    """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
+    restored_model_path: str = ""
+    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the
+    newest run of this id."""
+    batch_size: Count = 16
+    """Images (pairs, for paired data) per iteration, over all processes together."""
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """Learning rate of Adam."""
+    weight_decay: Weight = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
+    """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to
+    zero over the second half."""
+    milestones: list[Annotated[Whole, Field(ge=0)]] = []
+    """Iterations at which the learning rate is multiplied by scheduler_gamma."""
+    scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
+    print_freq: Count = 100
+    """Iterations between two lines of losses (console, TensorBoard, metrics.jsonl)."""
+    sample_freq: Count = 2000
+    """Iterations between two sample grids."""
+    model_save_freq: Count = 5000
+    """Iterations between two checkpoints."""
+    keep_checkpoints: Annotated[Whole, Field(ge=0)] = 0
+    """Keep only this many newest checkpoints; 0 keeps all."""
+
+    @model_validator(mode="after")
+    def _path_and_iteration_go_together(self) -> Self:
+        if self.restored_model_path and self.resume_iters == 0:
+            raise ValueError(
+                "no restored_model_path while training.resume_iters is 0; set that to an iteration or latest"
+            )
+        return self
+
+
+class Adaptation(Section):
+    """Domain adaptation in test mode (DRIT): a classifier trained on translated, labelled source images and
+    tested on real target images, beside one trained on source images and one on target images."""
+
+    enabled: Flag | None = None
+    """Null: where the data are unpaired and both domains know the label."""
+    label: Annotated[str, Field(min_length=1)] = "digit"
+    """What is classified. The target's training labels are seen by adaptation/target_only alone."""
+    source: str = ""
+    """The labelled domain, by the data set's name for it. Empty: the first."""
+    target: str = ""
+    """The domain it is adapted to. Empty: the first other one."""
+    styles: Literal["prior", "reference"] = "prior"
+    """Of the translations: drawn from the model's prior, or encoded from random target training images."""
+    images: Annotated[Whole, Field(ge=0)] = 20_000
+    """Training images that each classifier has (before translations are counted), drawn at random; 0: all."""
+    iterations: Count = 2_000
+    """Of each classifier."""
+    batch_size: Annotated[Whole, Field(ge=2)] = 64
+    """Of each classifier."""
+
+
+class Test(Section):
+    """Test mode: which checkpoint, and how."""
+
+    test_iters: Iteration = "latest"
+    """Which checkpoint of test_path."""
+    batch_size: Count = 64
+    test_path: str = ""
+    """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    after_training: Flag = True
+    """When training ends, test the last checkpoint."""
+    lpips: Flag = False
+    """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
+    adaptation: Adaptation = Field(default_factory=Adaptation)
+
+
+class Network(Section):
+    """What every model's networks take; each model adds its own."""
+
+
+class Config(Section):
+    """One experiment. Every model has a class of its own below; `model` picks it."""
+
+    schema_: str | None = Field(None, alias="$schema", exclude=True)
+    id: Annotated[str, Field(min_length=1, max_length=100)]
+    """The experiment's name; part of its run folder's name."""
+    model: str
+    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars", "AFHQ", "Folders", "MNIST-M"]
+    path_to_data: str = ""
+    """The data set's folder. Empty: data/<dataset>."""
+    train: Annotated[
+        Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))
+    ] = 1
+    """1 trains (then tests), 0 tests."""
+    resolution: Annotated[Whole, Field(ge=32, le=1024)] = 256
+    """Height and width of the images, in pixels."""
+    load_size: Annotated[Whole, Field(ge=32, le=2048)] | None = None
+    """Folders: resize to this, then crop to the resolution (DRIT: 256 to 216). Null: no crop."""
+    domains: Annotated[list[Literal["cat", "dog", "wild"]], Field(min_length=2, max_length=2)] | None = None
+    """AFHQ: which are x and y. Null: cat and dog."""
+    run_dir: str | None = None
+    """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
+    output_dir: str = "runs"
+    seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """auto takes the GPU where there is one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the networks; losses are always float32. auto: bf16 on GPUs that have it, else fp32."""
+    compile: Flag = False
+    """Compile the networks with torch.compile: slow to start, then faster."""
+    workers: Annotated[Whole, Field(ge=0, le=64)] = 1
+    """Threads that read ahead; 0 reads in the training loop."""
+    threads: Annotated[Whole, Field(ge=0)] = 0
+    """CPU threads for the networks; 0 leaves it to PyTorch."""
+    versions: dict[str, str] | None = None
+    """Written into a run's config.json; ignored when read."""
+
+    @field_validator("id")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if any(c in value for c in '/\\:*?"<>|\0\n') or value.startswith("."):
+            raise ValueError("letters, digits, '.', '_', '-' and spaces, since it names a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _options_belong_to_the_data_set(self) -> Self:
+        if self.load_size is not None and self.dataset != "Folders":
+            raise ValueError(f"load_size only with dataset Folders, not {self.dataset}")
+        if self.load_size is not None and self.load_size < self.resolution:
+            raise ValueError(f"load_size of at least the resolution, {self.resolution}, not {self.load_size}")
+        if self.domains is not None and (self.dataset != "AFHQ" or len(set(self.domains)) < 2):
+            raise ValueError("domains only with dataset AFHQ, and two different ones")
+        return self
+
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """What the data set's opener takes beside folder, split and resolution."""
+        given = {"load_size": self.load_size, "domains": self.domains and tuple(self.domains)}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def data_folder(self) -> str:
+        return self.path_to_data or f"data/{self.dataset}"
