@@ -128,6 +128,8 @@ def allowed(fault: dict[str, Any]) -> str:
             return "true, false, 1 or 0"
         case "string_type":
             return "text"
+        case "none_required":
+            return "null"
         case "list_type":
             return "a list"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -5,9 +5,9 @@ configs/sections.py. `configs/schema.json` is made from both:
 """
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, TypeAdapter, field_validator
+from pydantic import Field, TypeAdapter, field_validator, model_validator
 
 from configs.sections import (
     Adaptation,
@@ -187,7 +187,81 @@ class MDMMConfig(DRITConfig):
     network: MDMMNetwork = Field(default_factory=MDMMNetwork)
 
 
-MODELS: dict[str, type[Config]] = {"IIAE": IIAEConfig, "DRIT": DRITConfig, "MDMM": MDMMConfig}
+class GMVAEDRITTraining(MDMMTraining):
+    """GMVAE-DRIT: MDMM's losses and the bound of the Gaussian mixture VAE; names and defaults are
+    published."""
+
+    attribute_kl_weight: Literal[0] = 0
+    """No single Gaussian is the prior here: w_gauss and w_categ."""
+    w_gauss: Weight = 1.0
+    """Of E_q[log q(z|x,y) - log p(z|y)], in nats."""
+    w_categ: Weight = 1.0
+    """Of KL[q(y|x) || Cat(1/K)], in nats."""
+    w_rec: Weight = 1.0
+    """Of the reconstruction, summed over an image."""
+    rec_type: Literal["bce", "mse"] = "bce"
+    """Of w_rec, on images in [0, 1]: binary cross-entropy or squared error."""
+    bound_scale: Literal["pixel", "image"] = "pixel"
+    """The three terms above per value of an image (divided by 3 * resolution^2), as DRIT's own terms are; or
+    per image: large beside these."""
+    init_temp: Annotated[float, Field(gt=0)] = 1.0
+    """Temperature of the Gumbel-softmax in the first epoch."""
+    min_temp: Annotated[float, Field(gt=0)] = 0.5
+    """The temperature never falls below it."""
+    decay_temp: Flag = True
+    """1: the temperature falls each epoch; 0: it stays at init_temp."""
+    decay_temp_rate: Weight = 0.013862944
+    """The temperature is init_temp * exp(-decay_temp_rate * epoch)."""
+    hard_gumbel: Flag = False
+    """1: draws of y are one-hot, with the soft draw's gradient."""
+    plot_losses: Flag = False
+    """1: curves of all losses so far, as losses.png among the samples of each sample_freq."""
+    two_time_scale_update_rule: Literal["none", "double_gen_enc", "half_discr"] = "none"
+    """Learning rates: of encoders, generator and prior doubled; of all discriminators halved."""
+
+
+class GMVAEDRITNetwork(MDMMNetwork):
+    """Shapes of GMVAE-DRIT's networks; names and defaults are published."""
+
+    attribute_dim: None = None
+    """The attribute is as long as gaussian_size."""
+    num_classes: Count = 2
+    """Components of the mixture."""
+    gaussian_size: Count = 108
+    """Length of the attribute z."""
+    x_dim: Count | None = None
+    """Values of an image. Null: 3 * resolution^2, and nothing else fits."""
+    use_adain: Flag = False
+    """AdaIN by the attribute in the generator's residual blocks."""
+    double_layer_ReLUINSConvTranspose: Flag = False
+    """Two convolutions in each of the generator's upsamplings."""
+
+
+class GMVAEDRITConfig(MDMMConfig):
+    model: Literal["GMVAE-DRIT"]
+    training: GMVAEDRITTraining = Field(default_factory=GMVAEDRITTraining)
+    network: GMVAEDRITNetwork = Field(default_factory=GMVAEDRITNetwork)
+    use_cpu: Flag = False
+    """1: the CPU, whatever else there is; the same as device cpu."""
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        given, values = self.network.x_dim, 3 * self.resolution**2
+        if given not in (None, values):
+            raise ValueError(f"network.x_dim {values} (3 * {self.resolution}^2) or none at all, not {given}")
+        if self.use_cpu and self.device.startswith("cuda"):
+            raise ValueError(f"use_cpu 1 only with device auto or cpu, not {self.device}")
+        if self.use_cpu:
+            self.device = "cpu"
+        return self
+
+
+MODELS: dict[str, type[Config]] = {
+    "IIAE": IIAEConfig,
+    "DRIT": DRITConfig,
+    "MDMM": MDMMConfig,
+    "GMVAE-DRIT": GMVAEDRITConfig,
+}
 DATASETS: tuple[str, ...] = get_args(Config.model_fields["dataset"].annotation)
 
 

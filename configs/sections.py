@@ -119,7 +119,7 @@ class Config(Section):
     id: Annotated[str, Field(min_length=1, max_length=100)]
     """The experiment's name; part of its run folder's name."""
     model: str
-    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars", "AFHQ", "Folders", "MNIST-M"]
+    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars", "AFHQ", "Folders", "MNIST-M", "Colour-Modes"]
     path_to_data: str = ""
     """The data set's folder. Empty: data/<dataset>."""
     train: Annotated[

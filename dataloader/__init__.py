@@ -18,6 +18,7 @@ OPENERS = {  # name: module, function(folder, split, resolution) -> Dataset
     "Cars": ("dataloader.cars", "open_cars"),
     "AFHQ": ("dataloader.afhq", "open_afhq"),  # option: domains
     "Folders": ("dataloader.folders", "open_folders"),  # option: load_size
+    "Colour-Modes": ("dataloader.colour_modes", "open_colour_modes"),
     "MNIST-M": ("dataloader.mnist_m", "open_mnist_m"),
 }
 

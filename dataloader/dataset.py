@@ -27,6 +27,8 @@ class Dataset:
 
     `streams` has one length for a paired set (an index names a pair) and one per domain for an unpaired one.
     `partner_label` names the label by which two images are partners; None where only the same index is.
+    `mode_domain` is the domain whose images fall into modes that are known: they have the label `mode`, from
+    0 up, and `mode_of` tells it of any picture.
     """
 
     domains: tuple[str, ...]
@@ -34,6 +36,7 @@ class Dataset:
     partner_label: str | None = None
     streams: tuple[int, ...]
     resolution: int
+    mode_domain: int | None = None
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         """The stored items at these indices, one index array per stream, as CPU tensors."""
@@ -42,6 +45,11 @@ class Dataset:
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
         """Images on the device that `raw` is on. With `training`, augmented by the global generator where
         the set has an augmentation."""
+        raise NotImplementedError
+
+    def mode_of(self, images: Tensor) -> Tensor:
+        """Where there is a `mode_domain`: the mode of pictures [B, 3, R, R] as of this domain, by their looks
+        alone, int64 [B]; -1 for a picture of none."""
         raise NotImplementedError
 
     def __len__(self) -> int:

@@ -121,14 +121,65 @@ class ResidualBlock(nn.Module):
         return x + self.model(x)
 
 
+class AdaptiveNorm(nn.Module):
+    """Adaptive instance normalisation (AdaIN; arXiv 1703.06868, 1804.04732): InstanceNorm, then a scale and a
+    shift per channel that are linear in a style. [B, C, H, W], [B, D] -> [B, C, H, W]."""
+
+    def __init__(self, channels: int, style_dim: int):
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels)
+        self.of_style = nn.Linear(style_dim, 2 * channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        scale, shift = self.of_style(style)[:, :, None, None].chunk(2, dim=1)
+        return self.norm(x) * (1 + scale) + shift
+
+
+class Styled(nn.Sequential):
+    """Layers in a row, of which those with AdaIN are told the style [B, D] too."""
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        for layer in self:
+            x = layer(x, style) if isinstance(layer, AdaptiveNorm | AdaptiveResidualBlock) else layer(x)
+        return x
+
+
+class AdaptiveResidualBlock(nn.Module):
+    """A residual block with AdaIN for InstanceNorm: [B, C, H, W], [B, D] -> [B, C, H, W]."""
+
+    def __init__(self, channels: int, style_dim: int):
+        super().__init__()
+        self.model = Styled(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            AdaptiveNorm(channels, style_dim),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            AdaptiveNorm(channels, style_dim),
+        )
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return x + self.model(x, style)
+
+
 class AttributeResidualBlock(nn.Module):
     """A residual block whose two halves each see the attribute's features beside the map's: the attribute can
-    change what stands where. [B, C, H, W], [B, D] -> [B, C, H, W]."""
+    change what stands where. With `adain`, it normalises them too. [B, C, H, W], [B, D] -> [B, C, H, W]."""
 
-    def __init__(self, channels: int, attribute_channels: int):
+    def __init__(self, channels: int, attribute_channels: int, adain: bool = False):
         super().__init__()
-        self.conv1, self.conv2 = (self.normed(channels) for _ in range(2))
+        self.adain = adain
+        if adain:
+            self.conv1, self.conv2 = (self.styled(channels, attribute_channels) for _ in range(2))
+        else:
+            self.conv1, self.conv2 = (self.normed(channels) for _ in range(2))
         self.blk1, self.blk2 = (self.mixing(channels, attribute_channels) for _ in range(2))
+
+    @staticmethod
+    def styled(channels: int, attribute_channels: int) -> Styled:
+        convolution = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
+        return Styled(convolution, AdaptiveNorm(channels, attribute_channels))
 
     @staticmethod
     def normed(channels: int) -> nn.Sequential:
@@ -141,8 +192,9 @@ class AttributeResidualBlock(nn.Module):
         return nn.Sequential(nn.Conv2d(both, both, 1), nn.ReLU(), nn.Conv2d(both, channels, 1), nn.ReLU())
 
     def forward(self, x: Tensor, attribute: Tensor) -> Tensor:
-        features = self.blk1(append(self.conv1(x), attribute))
-        return x + self.blk2(append(self.conv2(features), attribute))
+        style = (attribute,) if self.adain else ()
+        features = self.blk1(append(self.conv1(x, *style), attribute))
+        return x + self.blk2(append(self.conv2(features, *style), attribute))
 
 
 class MeanPoolBlock(nn.Module):
@@ -178,15 +230,21 @@ class MapLayerNorm(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """[B, in, H, W] -> [B, out, 2H, 2W]: 3x3 transposed convolution of stride 2, LayerNorm, ReLU."""
+    """[B, in, H, W] -> [B, out, 2H, 2W]: 3x3 transposed convolution of stride 2, LayerNorm, ReLU; with
+    `double` the same once more at the new size, with stride 1."""
 
-    def __init__(self, in_channels: int, out_channels: int):
+    def __init__(self, in_channels: int, out_channels: int, double: bool = False):
         super().__init__()
-        self.model = nn.Sequential(
-            nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
-            MapLayerNorm(out_channels),
-            nn.ReLU(inplace=True),
-        )
+        layers: list[nn.Module] = []
+        for number in range(1 + double):
+            stride = 1 if number else 2
+            kernel = {"kernel_size": 3, "stride": stride, "padding": 1, "output_padding": stride - 1}
+            layers += [
+                nn.ConvTranspose2d(out_channels if number else in_channels, out_channels, **kernel),
+                MapLayerNorm(out_channels),
+                nn.ReLU(inplace=True),
+            ]
+        self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)

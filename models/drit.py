@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import (
+    AdaptiveResidualBlock,
     AttributeResidualBlock,
     ConvBlock,
     Gaussian,
@@ -16,6 +17,7 @@ from models.blocks import (
     MeanPoolBlock,
     Point,
     ResidualBlock,
+    Styled,
     UpBlock,
     append,
     init_gaussian,
@@ -186,16 +188,23 @@ class ConcatGenerator(nn.Module):
         return features
 
 
-def concat_stages(channels: int, attribute_dim: int, residual_blocks: int) -> list[nn.Sequential]:
+def concat_stages(
+    channels: int, attribute_dim: int, residual_blocks: int, adain: bool = False, double: bool = False
+) -> list[nn.Sequential]:
     """Residual blocks, two upsamplings and a 1x1 convolution with tanh; `channels` enter the first, and
-    each later one takes `attribute_dim` more than the one before gives."""
+    each later one takes `attribute_dim` more than the one before gives. With `adain` the first is `Styled` by
+    the attribute; with `double` an upsampling has two convolutions."""
     middle = channels + attribute_dim
     late = middle // 2 + attribute_dim
     last = late // 2 + attribute_dim
+    if adain:
+        first = Styled(*(AdaptiveResidualBlock(channels, attribute_dim) for _ in range(residual_blocks)))
+    else:
+        first = nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks)))
     return [
-        nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks))),
-        nn.Sequential(UpBlock(middle, middle // 2)),
-        nn.Sequential(UpBlock(late, late // 2)),
+        first,
+        nn.Sequential(UpBlock(middle, middle // 2, double)),
+        nn.Sequential(UpBlock(late, late // 2, double)),
         nn.Sequential(nn.ConvTranspose2d(last, 3, 1), nn.Tanh()),
     ]
 
@@ -223,11 +232,14 @@ class MixingGenerator(nn.Module):
         return getattr(self, f"dec{letter}{self.blocks + 1}")(features)
 
 
-def upsampling(channels: int) -> nn.Sequential:
-    """[B, C, R/4, R/4] -> [B, 3, R, R] in [-1, 1]."""
+def upsampling(channels: int, double: bool = False) -> nn.Sequential:
+    """[B, C, R/4, R/4] -> [B, 3, R, R] in [-1, 1]; with `double` each UpBlock has two convolutions."""
     half, quarter = channels // 2, channels // 4
     return nn.Sequential(
-        UpBlock(channels, half), UpBlock(half, quarter), nn.ConvTranspose2d(quarter, 3, 1), nn.Tanh()
+        UpBlock(channels, half, double),
+        UpBlock(half, quarter, double),
+        nn.ConvTranspose2d(quarter, 3, 1),
+        nn.Tanh(),
     )
 
 

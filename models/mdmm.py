@@ -15,6 +15,7 @@ from models.blocks import (
     GaussianNoise,
     Point,
     ResidualBlock,
+    Styled,
     append,
     init_gaussian,
 )
@@ -113,30 +114,49 @@ class AttributeEncoder(nn.Module):
 
 
 class ConcatGenerator(nn.Module):
-    """The generator for `concat` 1; the first stage gets the domain too."""
+    """The generator for `concat` 1; the first stage gets the domain too. `adain`: its residual blocks are
+    normalised by the attribute. `double`: two convolutions in each upsampling."""
 
-    def __init__(self, width: int, attribute_dim: int, domains: int, residual_blocks: int):
+    def __init__(
+        self,
+        width: int,
+        attribute_dim: int,
+        domains: int,
+        residual_blocks: int,
+        adain: bool = False,
+        double: bool = False,
+    ):
         super().__init__()
         self.dec_share = nn.Sequential(ResidualBlock(4 * width))
-        stages = concat_stages(4 * width + domains + attribute_dim, attribute_dim, residual_blocks)
+        channels = 4 * width + domains + attribute_dim
+        stages = concat_stages(channels, attribute_dim, residual_blocks, adain, double)
         self.dec1, self.dec2, self.dec3, self.dec4 = stages
 
     def forward(self, content: Tensor, attribute: Tensor, one_hot: Tensor) -> Tensor:
         features = append(self.dec_share(content), one_hot)
         for stage in (self.dec1, self.dec2, self.dec3, self.dec4):
-            features = stage(append(features, attribute))
+            style = (attribute,) if isinstance(stage, Styled) else ()
+            features = stage(append(features, attribute), *style)
         return features
 
 
 class MixingGenerator(nn.Module):
-    """The generator for `concat` 0; attribute and domain become features together."""
+    """The generator for `concat` 0; attribute and domain become features together. Options as above."""
 
-    def __init__(self, width: int, attribute_dim: int, domains: int, residual_blocks: int):
+    def __init__(
+        self,
+        width: int,
+        attribute_dim: int,
+        domains: int,
+        residual_blocks: int,
+        adain: bool = False,
+        double: bool = False,
+    ):
         super().__init__()
         self.blocks = residual_blocks + 1
         for number in range(1, self.blocks + 1):
-            self.add_module(f"dec{number}", AttributeResidualBlock(4 * width, 4 * width))
-        self.add_module(f"decA{self.blocks + 1}", upsampling(4 * width))
+            self.add_module(f"dec{number}", AttributeResidualBlock(4 * width, 4 * width, adain))
+        self.add_module(f"decA{self.blocks + 1}", upsampling(4 * width, double))
         self.mlp = attribute_features(domains + attribute_dim, 4 * width, self.blocks)
 
     def forward(self, content: Tensor, attribute: Tensor, one_hot: Tensor) -> Tensor:

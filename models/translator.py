@@ -14,12 +14,16 @@ class Translator(nn.Module):
 
     A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`.
     Everything that would need the verb is then left out with that reason; nothing is made up in its place.
+
+    A model whose prior of styles is a mixture says of how many `components`. It takes one of them, counted
+    from 0, as `component` in `sample_style`, and has `component_probabilities`.
     """
 
     domains: tuple[str, ...] = ()
     has_content: bool = True
     has_style: bool = True
     has_style_prior: bool = True
+    components: int = 0
     missing: ClassVar[dict[str, str]] = {}
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
@@ -33,6 +37,11 @@ class Translator(nn.Module):
     def sample_style(self, count: int, domain: int, generator: torch.Generator | None = None) -> Tensor:
         """`count` styles of `domain` drawn from the prior, on the model's device. The draw is made on the
         CPU, so that one seed gives the same styles on every device."""
+        raise NotImplementedError
+
+    def component_probabilities(self, image: Tensor, domain: int) -> Tensor:
+        """Where the prior is a mixture: how probable each component is for the style of an image.
+        [B, 3, R, R] -> [B, components], rows that add up to 1."""
         raise NotImplementedError
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:

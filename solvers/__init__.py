@@ -4,12 +4,18 @@ from configs.schema import Config
 from dataloader import DataError
 from solvers.checkpoint import CheckpointError
 from solvers.drit import DRITSolver
+from solvers.gmvae_drit import GMVAEDRITSolver
 from solvers.iiae import IIAESolver
 from solvers.mdmm import MDMMSolver
 from solvers.run_folder import RunError
 from solvers.solver import NonFiniteLoss, Solver
 
-SOLVERS: dict[str, type[Solver]] = {"IIAE": IIAESolver, "DRIT": DRITSolver, "MDMM": MDMMSolver}
+SOLVERS: dict[str, type[Solver]] = {
+    "IIAE": IIAESolver,
+    "DRIT": DRITSolver,
+    "MDMM": MDMMSolver,
+    "GMVAE-DRIT": GMVAEDRITSolver,
+}
 
 USER_ERRORS = (DataError, CheckpointError, RunError)
 

@@ -68,15 +68,20 @@ class DRITSolver(Solver):
             content = ContentDiscriminator(size // 4, 4 * net.base_width, self.content_outputs)
             self.networks["disContent"] = self.place(content)
         for name, network in self.networks.items():
-            scale = self.training.dcontent_lr_scale if name == "disContent" else 1.0
-            self.optimizers[name] = self.adam(network.parameters(), scale)
+            self.optimizers[name] = self.adam(network.parameters(), self.rate_scale(name))
 
     def make_model(self, domains: tuple[str, ...]) -> AttributeTranslator:
-        net = self.config.network
-        shape = {key: getattr(net, key) for key in SHAPE}
-        return self.model_class(self.config.resolution, domains, **shape)
+        return self.model_class(self.config.resolution, domains, **self.model_options())
 
-    # --- What differs with many domains
+    def model_options(self) -> dict[str, Any]:
+        """What the model takes beside resolution and domains."""
+        return {key: getattr(self.config.network, key) for key in SHAPE}
+
+    # --- What differs with many domains or another prior
+
+    def rate_scale(self, name: str) -> float:
+        """The learning rate of this network, times `lr`."""
+        return self.training.dcontent_lr_scale if name == "disContent" else 1.0
 
     content_outputs = 1
 
@@ -228,18 +233,18 @@ class DRITSolver(Solver):
                 terms["content_adv"] = self.content_loss(made.contents, domains, confuse=True)
         terms["cross_cycle"] = self.both([F.l1_loss(x, y) for x, y in zip(made.cycled, images)])
         terms["self_rec"] = self.both([F.l1_loss(x, y) for x, y in zip(made.reconstructed, images)])
-        terms["attribute_kl"] = self.attribute_loss(made.posteriors)
+        terms |= self.attribute_terms(images, made)
         terms["content_l2"] = self.both([content.float().square().mean() for content in made.contents])
         terms["latent"] = sum(F.l1_loss(seen_in, made.draws[0]) for seen_in in made.regressed)
         if not self.training.no_ms:
             terms["mode_seeking"] = sum(mode_seeking(made.draws, images) for images in made.randoms)
         return terms
 
-    def attribute_loss(self, posteriors: Sequence[Gaussian | Point]) -> Tensor:
+    def attribute_terms(self, images: Sequence[Tensor], made: Made) -> dict[str, Tensor]:
         """What keeps attributes near the prior: the KL per image of Gaussians, the mean square of points."""
-        if isinstance(posteriors[0], Gaussian):
-            return sum(kl_to_standard(posterior) for posterior in posteriors)
-        return self.both([posterior.mean.square().mean() for posterior in posteriors])
+        if isinstance(made.posteriors[0], Gaussian):
+            return {"attribute_kl": sum(kl_to_standard(posterior) for posterior in made.posteriors)}
+        return {"attribute_kl": self.both([posterior.mean.square().mean() for posterior in made.posteriors])}
 
     def both(self, values: Sequence[Tensor]) -> Tensor:
         total = values[0] + values[1]

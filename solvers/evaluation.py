@@ -13,7 +13,14 @@ from models.translator import Translator
 from solvers.adaptation import adaptation_metrics, plan_adaptation
 from solvers.diversity import check_lpips, diversity_metrics
 from solvers.domains import spread
-from solvers.grids import directions, every_domain_grid, save_png, transfer_grid, translation_grid
+from solvers.grids import (
+    component_grid,
+    directions,
+    every_domain_grid,
+    save_png,
+    transfer_grid,
+    translation_grid,
+)
 from solvers.interpolation import (
     Ends,
     interpolation_frames,
@@ -23,6 +30,8 @@ from solvers.interpolation import (
     save_gif,
 )
 from solvers.metrics import paired_metrics, unpaired_metrics
+from solvers.modes import clustering_metrics, mode_metrics
+from solvers.plots import style_space
 from solvers.probes import probe_metrics
 from solvers.reporter import Reporter
 from solvers.run_folder import RunFolder, write_whole
@@ -59,6 +68,10 @@ def save_samples(
         picture = translation_grid(model, batch, source, target, seed, randoms=3, paired=paired)
         save_png(picture, folder / f"{name}.png")
         reporter.picture(name, picture, iteration)
+        if model.components:
+            picture = component_grid(model, batch, source, target, seed)
+            save_png(picture, folder / f"{name}_by_component.png")
+            reporter.picture(f"{name}_by_component", picture, iteration)
     model.train(was_training)
 
 
@@ -78,6 +91,8 @@ def evaluate(
     for reason in model.missing.values():
         reporter.say(f"Left out: {reason}")
     save_pictures(model, dataset, config.seed, run.results, device)
+    if model.components and model.has_style:
+        save_png(style_space(model, dataset, config.test.batch_size, device), run.results / "style_space.png")
     metrics = measure(model, dataset, config, device)
     metrics |= adapt(model, dataset, config, device, reporter, open_train)
     write_whole(
@@ -97,6 +112,9 @@ def save_pictures(model: Translator, dataset: Dataset, seed: int, folder: Path, 
         way = f"{here}_to_{there}"
         picture = translation_grid(model, first, source, target, seed, randoms=8, paired=dataset.paired)
         save_png(picture, folder / f"{way}_random_styles.png")
+        if model.components:
+            picture = component_grid(model, first, source, target, seed)
+            save_png(picture, folder / f"{way}_by_component.png")
         if model.has_style:
             save_png(
                 transfer_grid(model, batch, source, target), folder / f"content_{here}_style_{there}.png"
@@ -129,7 +147,8 @@ def measure(model: Translator, dataset: Dataset, config: Config, device: torch.d
     metrics |= probe_metrics(model, dataset, size, seed, device)
     if model.has_style_prior:
         metrics |= diversity_metrics(model, dataset, size, seed, device, config.test.lpips)
-    return metrics
+        metrics |= mode_metrics(model, dataset, size, seed, device)
+    return metrics | clustering_metrics(model, dataset, size, device)
 
 
 def adapt(

@@ -16,10 +16,13 @@ SMALLEST = 64  # smaller images are enlarged to at least this side, pixel by pix
 
 
 def draw_grid(
-    rows: Sequence[Sequence[Tensor | None]], columns: Sequence[str], side_label: str = ""
+    rows: Sequence[Sequence[Tensor | None]],
+    columns: Sequence[str],
+    side_label: str = "",
+    row_titles: Sequence[str] = (),
 ) -> np.ndarray:
-    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles -> uint8 [H, W,
-    3]."""
+    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles, and beside row
+    titles where there are any -> uint8 [H, W, 3]."""
     size = next(cell.shape[-1] for row in rows for cell in row if cell is not None)
     cell_side = size * max(1, -(-SMALLEST // size))
     font = ImageFont.load_default(size=max(11, min(16, cell_side // 6)))
@@ -27,21 +30,24 @@ def draw_grid(
     line = font.getbbox("Ag")[3] + 2
     top = line * max(len(lines) for lines in titles) + 2 * GAP + (line if side_label else 0)
     step = cell_side + GAP
-    canvas = Image.new("RGB", (GAP + step * len(columns), top + step * len(rows)), BACKGROUND)
+    left = GAP + max((int(font.getlength(title)) + 2 * GAP for title in row_titles), default=0)
+    canvas = Image.new("RGB", (left + step * len(columns), top + step * len(rows)), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
     if side_label:
         pen.text((GAP, GAP // 2), side_label, fill=INK, font=font)
     for column, lines in enumerate(titles):
         for number, text in enumerate(reversed(lines)):
-            centre = GAP + column * step + cell_side / 2
+            centre = left + column * step + cell_side / 2
             pen.text((centre, top - GAP - number * line), text, fill=INK, font=font, anchor="ms")
+    for y, title in enumerate(row_titles):
+        pen.text((GAP, top + y * step + cell_side / 2), title, fill=INK, font=font, anchor="lm")
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell is not None:
                 picture = Image.fromarray(to_uint8(cell)).resize(
                     (cell_side, cell_side), Image.Resampling.NEAREST
                 )
-                canvas.paste(picture, (GAP + x * step, top + y * step))
+                canvas.paste(picture, (left + x * step, top + y * step))
     return np.asarray(canvas)
 
 
@@ -100,6 +106,21 @@ def translation_grid(
     columns[f"{there} (truth)" if paired else f"{there} (reference)"] = references
     rows = list(zip(*columns.values()))
     return draw_grid(rows, list(columns), f"{here} to {there}")
+
+
+@torch.no_grad()
+def component_grid(model: Translator, batch: Batch, source: int, target: int, seed: int) -> np.ndarray:
+    """The images of `source`, and under them a row for each component of the prior of styles: their
+    translations with one style drawn from that component."""
+    images = batch.images[source]
+    content = model.encode_content(images, source)
+    rows: list[Sequence[Tensor | None]] = [list(images)]
+    for component in range(model.components):
+        style = model.sample_style(1, target, torch.Generator().manual_seed(seed), component=component)
+        rows.append(list(model.decode(content, style.expand(len(images), *style.shape[1:]), target)))
+    here, there = model.domains[source], model.domains[target]
+    names = [f"{here} (input)", *(f"component {number}" for number in range(model.components))]
+    return draw_grid(rows, [""] * len(images), f"{here} to {there}", names)
 
 
 @torch.no_grad()

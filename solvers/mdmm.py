@@ -21,7 +21,7 @@ class MDMMSolver(DRITSolver):
     `d_iter` 1 never; here it learns in the others too.
 
     For another attribute encoder, prior or generator: a model derived from MDMM as `model_class`, and
-    `attribute_loss` for its posterior.
+    `attribute_terms` for its posterior.
     """
 
     model_class = MDMM

@@ -27,6 +27,13 @@ MEANINGS = {  # of the numbers whose names begin so
     "probe/style": "the same from the style code; one over the number of values: the style knows nothing",
     "diversity": "mean distance between translations of one image with random styles, and between real "
     "images of a domain (real)",
+    "modes/covered": "how many of the target's modes have at least 1 % of the randomly styled translations",
+    "modes/distance": "total variation between the frequencies of modes in translations and in real images; "
+    "0 is best",
+    "modes/none": "share of translations that are of no mode",
+    "clustering/nmi": "normalised mutual information of the likeliest component with a label; 1 is best",
+    "clustering/accuracy": "share of images whose component is their label's, matched one to one",
+    "clustering/components": "how many components are the likeliest of some image",
     "adaptation": "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
     "translations of each, or on target images",
 }

@@ -6,7 +6,7 @@ from bisect import bisect_right
 import numpy as np
 import torch
 
-from configs.schema import Training
+from configs.schema import GMVAEDRITTraining, Training
 
 
 def learning_rate(training: Training, iteration: int) -> float:
@@ -26,6 +26,15 @@ def learning_rate(training: Training, iteration: int) -> float:
 def kl_annealing(iteration: int, constant: float) -> float:
     """1 - exp(-t / T): IIAE's weight of the KLs to the prior, from 0 to 1."""
     return -math.expm1(-iteration / constant)
+
+
+def gumbel_temperature(training: GMVAEDRITTraining, iteration: int, images: int) -> float:
+    """The Gumbel-softmax's temperature, which falls once per epoch: max(init_temp * exp(-rate * e), min_temp)
+    after e epochs of `images` images, of each domain of which an iteration takes a batch."""
+    if not training.decay_temp:
+        return training.init_temp
+    epoch = (iteration - 1) * training.batch_size // images
+    return max(training.init_temp * math.exp(-training.decay_temp_rate * epoch), training.min_temp)
 
 
 def seed_iteration(seed: int, rank: int, iteration: int) -> None:

@@ -1,0 +1,86 @@
+"""What a mixture for a prior changes in the training of DRIT++ for many domains: GMVAE-DRIT's bound in place
+of the attribute's KL, the Gumbel-softmax's temperature, and who learns at which rate."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dataloader.dataset import Batch
+from models.gmvae import categorical_loss, gaussian_loss, reconstruction_loss
+from models.gmvae_drit import GMVAEDRIT
+from solvers.drit import Made
+from solvers.grids import save_png
+from solvers.mdmm import MDMMSolver
+from solvers.plots import loss_curves
+from solvers.schedules import gumbel_temperature
+
+
+class GMVAEDRITSolver(MDMMSolver):
+    """MDMM's losses, and of both sides' images the GMVAE's bound, as `w_gauss`, `w_categ` and `w_rec` weigh
+    its terms. They are nats per image; with `bound_scale` "pixel" they are divided by the number of an
+    image's values, for DRIT's own terms are means over pixels.
+
+    The mixture is a network of its own, `prior`, which learns from the bound alone.
+    """
+
+    model: GMVAEDRIT
+    model_class = GMVAEDRIT
+    parts = ("enc_c", "enc_a", "gen", "prior")
+
+    def model_options(self) -> dict[str, Any]:
+        net = self.config.network
+        return {
+            **super().model_options(),
+            "attribute_dim": net.gaussian_size,
+            "num_classes": net.num_classes,
+            "use_adain": net.use_adain,
+            "double_layer": net.double_layer_ReLUINSConvTranspose,
+            "hard": self.training.hard_gumbel,
+        }
+
+    def rate_scale(self, name: str) -> float:
+        """The two-time-scale rule: double_gen_enc doubles all but the discriminators, half_discr halves
+        these."""
+        scale, rule = super().rate_scale(name), self.training.two_time_scale_update_rule
+        if name in self.parts:
+            return 2 * scale if rule == "double_gen_enc" else scale
+        return scale / 2 if rule == "half_discr" else scale
+
+    def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
+        return super().train_step(batch, iteration)
+
+    def attribute_terms(self, images: Sequence[Tensor], made: Made) -> dict[str, Tensor]:
+        """The bound's terms, averaged over the images of both sides."""
+        prior = self.model.prior()
+        terms = {
+            "gauss": [gaussian_loss(posterior, prior) for posterior in made.posteriors],
+            "categ": [categorical_loss(posterior.logits) for posterior in made.posteriors],
+            "rec": [
+                reconstruction_loss(own, image, self.training.rec_type)
+                for own, image in zip(made.reconstructed, images)
+            ],
+        }
+        return {name: self.both(values) for name, values in terms.items()}
+
+    def teach_generator(self, images: Sequence[Tensor], domains: Any, made: Made) -> dict[str, Tensor]:
+        """As ever; with the temperature and the share of images that each component has, for the curves."""
+        losses = super().teach_generator(images, domains, made)
+        shares = torch.cat([posterior.probabilities.detach() for posterior in made.posteriors]).mean(dim=0)
+        losses["temperature"] = torch.full_like(losses["total"], self.model.temperature)
+        return losses | {f"component_{number}": share for number, share in enumerate(shares)}
+
+    def save_samples(self, fixed: Batch, iteration: int) -> None:
+        if self.training.plot_losses and self.run is not None:
+            picture = loss_curves(self.run.read_metrics())
+            if picture is not None:
+                save_png(picture, self.run.sample_folder(iteration) / "losses.png")
+        super().save_samples(fixed, iteration)
+
+    def weights(self) -> dict[str, float]:
+        t = self.training
+        values = 3 * self.config.resolution**2 if t.bound_scale == "pixel" else 1
+        bound = {"gauss": t.w_gauss / values, "categ": t.w_categ / values, "rec": t.w_rec / values}
+        return {**super().weights(), **bound}
