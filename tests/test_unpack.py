@@ -20,7 +20,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def call(*command: object, **more: str) -> subprocess.CompletedProcess:
     words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, text=True, env=environment(**more), timeout=120)
+    return subprocess.run(words, capture_output=True, text=True, env=environment(**more), timeout=600)
 
 
 def refused(result: subprocess.CompletedProcess, reason: str, status: int = 1) -> None:
