@@ -137,6 +137,9 @@ class DRITNetwork(Network):
     """Of each domain's own, in the content encoder and in the generator."""
     content_noise: Weight = 1.0
     """Standard deviation of the noise on contents in training."""
+    init_std: Annotated[float, Field(gt=0)] = 0.02
+    """Of the convolutions' weights at the start, in encoders and generator. 0.02 suits the published widths;
+    through narrow layers it lets little of the image come, and the attribute is slow to say anything."""
     dis_width: Count = 64
     """Channels of the image discriminators' first convolution."""
     dis_scale: Annotated[Whole, Field(ge=1, le=5)] = 3
@@ -218,6 +221,10 @@ class GMVAEDRITTraining(MDMMTraining):
     """1: curves of all losses so far, as losses.png among the samples of each sample_freq."""
     two_time_scale_update_rule: Literal["none", "double_gen_enc", "half_discr"] = "none"
     """Learning rates: of encoders, generator and prior doubled; of all discriminators halved."""
+    mixture_start: Annotated[Whole, Field(ge=0)] = 0
+    """Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put where
+    the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from the
+    start, as published, in which one component often takes all images."""
 
 
 class GMVAEDRITNetwork(MDMMNetwork):

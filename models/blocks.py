@@ -281,9 +281,9 @@ def append(features: Tensor, vector: Tensor) -> Tensor:
     return torch.cat((features, spread), dim=1)
 
 
-def init_gaussian(module: nn.Module) -> None:
-    """Normal weights of standard deviation 0.02 for every convolution in `module`; biases and linear layers
+def init_gaussian(module: nn.Module, std: float = 0.02) -> None:
+    """Normal weights of standard deviation `std` for every convolution in `module`; biases and linear layers
     keep PyTorch's own."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.normal_(layer.weight, 0.0, std)

@@ -83,6 +83,7 @@ class DRIT(AttributeTranslator):
         attribute_dim: int = 8,
         residual_blocks: int = 3,
         content_noise: float = 1.0,
+        init_std: float = 0.02,
     ):
         super().__init__(resolution, domains, attribute_dim)
         if len(domains) != 2:
@@ -93,7 +94,7 @@ class DRIT(AttributeTranslator):
         )
         self.enc_a = encoder(base_width, attribute_dim)
         self.gen = generator(base_width, attribute_dim, residual_blocks)
-        init_gaussian(self)
+        init_gaussian(self, init_std)
 
 
 class ContentEncoder(nn.Module):

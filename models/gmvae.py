@@ -71,6 +71,12 @@ class MixturePrior(nn.Module):
         return Gaussian(self.means, self.logvars.clamp(-LOGVAR_MAX, LOGVAR_MAX))
 
     @torch.no_grad()
+    def become_one(self) -> None:
+        """Make every component N(0, I): together one Gaussian."""
+        self.means.zero_()
+        self.logvars.zero_()
+
+    @torch.no_grad()
     def sample(
         self, count: int, generator: torch.Generator | None = None, component: int | None = None
     ) -> Tensor:
@@ -97,6 +103,16 @@ class MixtureHead(nn.Module):
         self.of_image = nn.Linear(features, features)
         self.of_component = nn.Linear(num_classes, features, bias=False)
         self.z = nn.Linear(features, 2 * gaussian_size)
+
+    @torch.no_grad()
+    def forget_components(self) -> None:
+        """Make q(y|x) uniform and q(z|x,y) the same for all y, as goes with a prior that is one Gaussian."""
+        for parameter in self.of_components():
+            parameter.zero_()
+
+    def of_components(self) -> list[nn.Parameter]:
+        """The parameters by which components differ."""
+        return [self.y.weight, self.y.bias, self.of_component.weight]
 
     def forward(self, features: Tensor) -> MixturePosterior:
         by_component = self.of_component.weight.T  # the layer's outputs for every one-hot y: [K, F]

@@ -32,6 +32,7 @@ class GMVAEDRIT(MDMM):
         attribute_dim: int = 108,
         residual_blocks: int = 3,
         content_noise: float = 1.0,
+        init_std: float = 0.02,
         num_classes: int = 2,
         use_adain: bool = False,
         double_layer: bool = False,
@@ -40,7 +41,7 @@ class GMVAEDRIT(MDMM):
         self.components = num_classes
         self.use_adain, self.double_layer = use_adain, double_layer
         super().__init__(
-            resolution, domains, concat, base_width, attribute_dim, residual_blocks, content_noise
+            resolution, domains, concat, base_width, attribute_dim, residual_blocks, content_noise, init_std
         )
         self.prior = MixturePrior(num_classes, attribute_dim)
         self.temperature, self.hard = 1.0, hard
@@ -60,6 +61,16 @@ class GMVAEDRIT(MDMM):
     def encode_style(self, image: Tensor, domain: int | Tensor) -> Tensor:
         """The mean of z in the likeliest component: [B, attribute_dim]."""
         return self.posterior(image, domain).likeliest
+
+    def become_one_gaussian(self) -> None:
+        """Turn the mixture into N(0, I), from which `hold_mixture` keeps it until components are placed."""
+        self.prior.become_one()
+        self.enc_a.head.forget_components()
+
+    def hold_mixture(self, still: bool) -> None:
+        """Whether components learn to differ from one another."""
+        for parameter in (*self.prior.parameters(), *self.enc_a.head.of_components()):
+            parameter.requires_grad_(not still)
 
     def component_probabilities(self, image: Tensor, domain: int | Tensor) -> Tensor:
         """q(y|x): [B, components]."""
@@ -87,4 +98,8 @@ class MixtureAttributeEncoder(nn.Module):
         self.head = MixtureHead(4 * width, num_classes, attribute_dim)
 
     def forward(self, image: Tensor, one_hot: Tensor) -> MixturePosterior:
-        return self.head(self.conv(append(image, one_hot)).flatten(1))
+        return self.head(self.features(image, one_hot))
+
+    def features(self, image: Tensor, one_hot: Tensor) -> Tensor:
+        """What the head sees: [B, 4 width]."""
+        return self.conv(append(image, one_hot)).flatten(1)

@@ -44,12 +44,13 @@ class MDMM(AttributeTranslator):
         attribute_dim: int = 8,
         residual_blocks: int = 3,
         content_noise: float = 1.0,
+        init_std: float = 0.02,
     ):
         super().__init__(resolution, domains, attribute_dim)
         self.enc_c = ContentEncoder(base_width, residual_blocks, content_noise)
         self.enc_a = self.make_attribute_encoder(concat, base_width)
         self.gen = self.make_generator(concat, base_width, residual_blocks)
-        init_gaussian(self)
+        init_gaussian(self, init_std)
 
     def make_attribute_encoder(self, concat: bool, width: int) -> nn.Module:
         """A network (image [B, 3, R, R], one-hot [B, domains]) -> a posterior with `mean` and `sample()`."""

@@ -22,7 +22,14 @@ from solvers.checkpoint import CheckpointError
 from solvers.iiae import kl_to_standard
 from solvers.solver import Solver
 
-SHAPE = ("concat", "base_width", "attribute_dim", "residual_blocks", "content_noise")  # the model's keys
+SHAPE = (  # the model's keys
+    "concat",
+    "base_width",
+    "attribute_dim",
+    "residual_blocks",
+    "content_noise",
+    "init_std",
+)
 Domain = int | Tensor  # of a side: one for all its images, or one for each, [B]
 
 

@@ -13,6 +13,7 @@ from models.gmvae_drit import GMVAEDRIT
 from solvers.drit import Made
 from solvers.grids import save_png
 from solvers.mdmm import MDMMSolver
+from solvers.mixture import place_components
 from solvers.plots import loss_curves
 from solvers.schedules import gumbel_temperature
 
@@ -28,6 +29,11 @@ class GMVAEDRITSolver(MDMMSolver):
     model: GMVAEDRIT
     model_class = GMVAEDRIT
     parts = ("enc_c", "enc_a", "gen", "prior")
+
+    def build(self) -> None:
+        super().build()
+        if self.training.mixture_start:
+            self.model.become_one_gaussian()
 
     def model_options(self) -> dict[str, Any]:
         net = self.config.network
@@ -49,7 +55,11 @@ class GMVAEDRITSolver(MDMMSolver):
         return scale / 2 if rule == "half_discr" else scale
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        start = self.training.mixture_start
         self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
+        self.model.hold_mixture(iteration <= start)
+        if start and iteration == start + 1:
+            place_components(self.model, self.train_set, self.config.seed, self.device)
         return super().train_step(batch, iteration)
 
     def attribute_terms(self, images: Sequence[Tensor], made: Made) -> dict[str, Tensor]:

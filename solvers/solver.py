@@ -110,7 +110,11 @@ class Solver:
         self.scaler.scale(loss).backward()
         for name in names:
             optimizer = self.optimizers[name]
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            parameters = [
+                p for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+            ]
+            if not parameters:
+                continue  # it holds still at this moment, as a mixture before its start
             distributed.average_gradients(parameters)
             if clip is not None:
                 self.scaler.unscale_(optimizer)

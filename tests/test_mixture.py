@@ -1,0 +1,146 @@
+"""The mixture's start at clusters of encoded images (training.mixture_start)."""
+
+import numpy as np
+import pytest
+import torch
+from drit_toys import toy_batch, toy_solver
+from sklearn.metrics import normalized_mutual_info_score
+from torch import nn
+
+from dataloader.unpaired import Unpaired
+from models.gmvae import MixtureHead
+from models.gmvae_drit import GMVAEDRIT
+from solvers.mixture import place_components
+
+NETWORK = {"attribute_dim": None, "gaussian_size": 4, "num_classes": 3}
+COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]])
+
+
+def gm_solver(start: int, **training):
+    return toy_solver("GMVAE-DRIT", network=NETWORK, training={"mixture_start": start, **training})
+
+
+class MeanColours(nn.Module):
+    """An attribute encoder that sees an image's mean colour and nothing else."""
+
+    def __init__(self, components: int):
+        super().__init__()
+        self.head = MixtureHead(3, components, 4)
+
+    def features(self, image: torch.Tensor, one_hot: torch.Tensor) -> torch.Tensor:
+        return image.mean(dim=(2, 3))
+
+    def forward(self, image: torch.Tensor, one_hot: torch.Tensor):
+        return self.head(self.features(image, one_hot))
+
+
+@pytest.fixture
+def coloured():
+    """A model and a data set whose domain B has images of three colours, A of one: (model, set, B's kind)."""
+    rng = np.random.default_rng(0)
+    kind = rng.permutation(np.repeat([0, 1, 2], (30, 20, 10)))
+    noise = rng.integers(-8, 9, (60, 1, 1, 3))
+    pictures = (COLOURS[kind][:, None, None] + noise + np.zeros((1, 32, 32, 1), int)).clip(0, 255)
+    stacks = {"A": np.full((60, 32, 32, 3), 128, np.uint8), "B": pictures.astype(np.uint8)}
+    torch.manual_seed(1)
+    model = GMVAEDRIT(32, ("A", "B"), base_width=4, attribute_dim=4, residual_blocks=1, num_classes=3)
+    model.enc_a = MeanColours(3)
+    with torch.no_grad():  # a wide head, so that colours lie apart among the codes
+        model.enc_a.head.of_image.weight.mul_(5)
+        model.enc_a.head.z.weight.mul_(5)
+    model.become_one_gaussian()
+    return model, Unpaired(stacks, 32, flip=False), kind
+
+
+def test_components_are_placed_at_the_clusters_of_the_domain_that_varies(coloured):
+    model, dataset, kind = coloured
+    images = dataset.at(np.arange(60), np.arange(60)).images[1]
+    before = model.posterior(images, 1)
+    assert torch.equal(before.probabilities, torch.full((60, 3), 1 / 3))
+    place_components(model, dataset, 0, torch.device("cpu"))
+    after = model.posterior(images, 1)
+    chosen = after.probabilities.argmax(dim=1).numpy()
+    assert normalized_mutual_info_score(kind, chosen) == pytest.approx(1)
+    assert after.probabilities.max(dim=1).values.min() > 0.8
+    codes, spread = before.means[:, 0].detach().double(), before.logvars[:, 0].detach().double().exp()
+    for k in range(3):
+        component, mine = chosen[kind == k][0], torch.from_numpy(kind == k)
+        expected = codes[mine].var(dim=0, unbiased=False) + spread[mine].mean(dim=0)
+        found = model.prior.logvars[component].exp().double()
+        assert torch.allclose(model.prior.means[component].double(), codes[mine].mean(dim=0), atol=1e-3)
+        assert torch.allclose(found, expected + 1e-3, rtol=0.01)
+
+
+def test_placing_is_the_same_each_time_and_survives_images_that_are_all_alike(coloured):
+    model, dataset, _ = coloured
+    place_components(model, dataset, 0, torch.device("cpu"))
+    first = {name: value.clone() for name, value in model.state_dict().items()}
+    model.become_one_gaussian()
+    place_components(model, dataset, 0, torch.device("cpu"))
+    assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
+    grey = Unpaired({name: np.full((5, 32, 32, 3), 128, np.uint8) for name in "AB"}, 32, flip=False)
+    model.become_one_gaussian()
+    place_components(model, grey, 0, torch.device("cpu"))
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_until_its_start_the_mixture_is_one_gaussian_and_then_it_learns():
+    solver = gm_solver(start=2, weight_decay=0.1)
+    head, prior = solver.model.enc_a.head, solver.model.prior
+    for iteration in (1, 2):
+        solver.set_time(iteration)
+        solver.train_step(toy_batch(solver), iteration)
+        assert not prior.means.any() and not prior.logvars.any()
+        assert not any(parameter.any() for parameter in head.of_components())
+    placed = {}
+    for iteration in (3, 4):
+        solver.set_time(iteration)
+        solver.train_step(toy_batch(solver), iteration)
+        placed[iteration] = prior.means.detach().clone()
+    assert placed[3].any() and not torch.equal(placed[3], placed[4])
+    assert head.of_component.weight.any()
+
+
+def test_with_no_start_the_mixture_learns_from_the_first_iteration():
+    solver = gm_solver(start=0)
+    before = solver.model.prior.means.detach().clone()
+    assert before.any()
+    solver.set_time(1)
+    solver.train_step(toy_batch(solver), 1)
+    assert not torch.equal(solver.model.prior.means, before)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5])
+def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop):
+    options = {"batch_size": 2, "max_iters": 6, "model_save_freq": 1, "sample_freq": 100, "print_freq": 100}
+
+    def trained(folder, **more):
+        solver = toy_solver(
+            "GMVAE-DRIT",
+            network=NETWORK,
+            run_dir=str(tmp_path / folder),
+            training={**options, "mixture_start": 3, **more},
+        )
+        solver.train()
+        return solver.state()
+
+    straight = trained("straight")
+    resumed = trained("again", resume_iters=stop, restored_model_path=str(tmp_path / "straight"))
+    for part in ("networks", "optimizers"):
+        for name in straight[part]:
+            assert_equal(straight[part][name], resumed[part][name])
+
+
+def assert_equal(a, b) -> None:
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b):
+            assert_equal(x, y)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
