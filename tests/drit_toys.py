@@ -1,15 +1,26 @@
 """What the tests of DRIT and MDMM share: tiny experiments on pictures cut from photographs."""
 
+import json
+import math
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
+from conftest import same_tensors
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from configs.load import validate
 from dataloader.dataset import Batch
 from dataloader.unpaired import Unpaired
-from solvers import SOLVERS
+from solvers import SOLVERS, interpolation
+from solvers.checkpoint import load_checkpoint
 
 TINY = {"base_width": 4, "attribute_dim": 3, "residual_blocks": 1, "dis_width": 4}
+NARROW = {"base_width": 2, "dis_width": 2}  # for large pictures
 
 
 def toy_config(model: str = "DRIT", resolution: int = 32, **sections: dict):
@@ -34,14 +45,49 @@ def toy_pictures(count: int, side: int, domains: int) -> Unpaired:
     return Unpaired(stacks, side)
 
 
-def toy_solver(model: str = "DRIT", domains: int = 2, **options):
-    """A solver of `toy_config` on `toy_pictures`."""
+def toy_solver(model: str = "DRIT", domains: int = 2, tested: int = 6, **options):
+    """A solver of `toy_config` on `toy_pictures`: of each domain six to train and `tested` to test."""
     config = toy_config(model, **options)
-    base = SOLVERS[model]
-    toys = type(
-        "Toy", (base,), {"open_split": lambda self, split: toy_pictures(6, config.resolution, domains)}
-    )
-    return toys(config)
+    counts = {"train": 6, "test": tested}
+
+    class Toy(SOLVERS[model]):
+        def open_split(self, split: str) -> Unpaired:
+            return toy_pictures(counts[split], config.resolution, domains)
+
+    return Toy(config)
+
+
+def check_resumes(make: Callable, folder: Path, stopped: int, end: int):
+    """That a run resumed from iteration `stopped` ends with the tensors of one that never stopped; gives the
+    resumed run's solver. `make(name, **training)` gives a solver whose run folder is `folder / name`."""
+    runs = ("straight", "again")
+    make(runs[0], max_iters=end, model_save_freq=stopped).train()
+    restored = {"resume_iters": stopped, "restored_model_path": str(folder / runs[0])}
+    again = make(runs[1], max_iters=end, model_save_freq=end, **restored)
+    again.train()
+    states = [load_checkpoint(folder / name / f"models/{end:06d}-checkpoint.pt") for name in runs]
+    for key in ("networks", "optimizers", "scaler"):
+        assert same_tensors(states[0][key], states[1][key]), key
+    return again
+
+
+def check_tests(solver, results: Path) -> dict[str, float]:
+    """That test mode leaves finite numbers, which are returned, and grids of full size for every
+    direction. Interpolations, of which there are many, are short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interpolation, "STEPS", 2)
+        patch.setattr(interpolation, "FRAMES", 2)
+        solver.test()
+    metrics = json.loads((results / "metrics.json").read_text())
+    assert all(map(math.isfinite, metrics.values()))
+    names = solver.model.domains
+    assert {f"reconstruction/l1/{name}" for name in names} <= metrics.keys()
+    for here, there in permutations(names, 2):
+        assert f"diversity/l1/{here}_to_{there}" in metrics
+        for grid in (f"{here}_to_{there}_random_styles", f"content_{here}_style_{there}"):
+            with Image.open(results / f"{grid}.png") as picture:
+                assert min(picture.size) >= solver.config.resolution, grid
+    return metrics
 
 
 def toy_batch(solver, count: int = 2) -> Batch:

@@ -7,10 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import same_tensors
-from drit_toys import hold_still, tensors, toy_batch, toy_solver
+from drit_toys import NARROW, check_resumes, check_tests, hold_still, tensors, toy_batch, toy_solver
 
 from benchmarks import plain_drit
-from solvers.checkpoint import load_checkpoint
 from solvers.drit import cross_cycle, frozen, mode_seeking
 
 
@@ -238,48 +237,44 @@ def test_a_number_of_domains_that_the_data_has_not_is_refused():
         toy_solver("MDMM", 3, network={"num_domains": 4})
 
 
-CASES = [  # model, domains, resolution, batch, concat, more
-    ("DRIT", 2, 32, 1, 1, {}),
-    ("DRIT", 2, 32, 2, 0, {"dis_spectral_norm": 1}),
-    ("DRIT", 2, 64, 3, 1, {"dis_norm": "Instance", "dis_scale": 1}),
-    ("MDMM", 3, 32, 1, 0, {}),
-    ("MDMM", 3, 64, 8, 1, {"dis_spectral_norm": 1}),
-    ("MDMM", 2, 32, 2, 1, {}),
+CASES = [  # model, domains, resolution, batch, concat, pictures to test, more
+    ("DRIT", 2, 32, 1, 1, 6, {}),
+    ("DRIT", 2, 32, 2, 0, 6, {"dis_spectral_norm": 1}),
+    ("DRIT", 2, 64, 3, 1, 6, {"dis_norm": "Instance", "dis_scale": 1}),
+    ("DRIT", 2, 216, 1, 0, 1, NARROW),
+    ("DRIT", 2, 256, 3, 1, 1, NARROW),
+    ("MDMM", 3, 32, 1, 0, 6, {}),
+    ("MDMM", 3, 64, 8, 1, 6, {"dis_spectral_norm": 1}),
+    ("MDMM", 2, 32, 2, 1, 6, {}),
+    ("MDMM", 3, 216, 2, 1, 1, NARROW),
+    ("MDMM", 3, 256, 1, 0, 1, NARROW),
 ]
 
 
-@pytest.mark.parametrize(("model", "domains", "resolution", "batch", "concat", "more"), CASES)
+@pytest.mark.parametrize(("model", "domains", "resolution", "batch", "concat", "tested", "more"), CASES)
 def test_it_trains_resumes_bit_for_bit_within_a_d_iter_phase_and_tests(
-    model, domains, resolution, batch, concat, more, tmp_path: Path
+    model, domains, resolution, batch, concat, tested, more, tmp_path: Path
 ):
     def solver(name: str, **training):
-        shared = {"isDcontent": 1, "d_iter": 3, "batch_size": batch, "max_iters": 6, "model_save_freq": 4}
+        shared = {"isDcontent": 1, "d_iter": 3, "batch_size": batch, "print_freq": 2, "sample_freq": 4}
         return toy_solver(
             model,
             domains,
+            tested,
             resolution=resolution,
             run_dir=str(tmp_path / name),
             network={"concat": concat, **more},
-            training={**shared, "print_freq": 2, "sample_freq": 6, **training},
+            training={**shared, **training},
         )
 
-    straight = solver("straight")
-    straight.train()
-    again = solver("again", resume_iters=4, restored_model_path=str(tmp_path / "straight"))
-    again.train()  # from the middle of a phase of three
-    states = [
-        load_checkpoint(tmp_path / name / "models/000006-checkpoint.pt") for name in ("straight", "again")
-    ]
-    for key in ("networks", "optimizers", "scaler"):
-        assert same_tensors(states[0][key], states[1][key]), key
-    again.test()
-    assert (tmp_path / "again/results/metrics.json").exists()
+    again = check_resumes(solver, tmp_path, stopped=4, end=6)  # in the middle of a phase of three
+    check_tests(again, tmp_path / "again/results")
 
 
 @pytest.mark.parametrize("resolution", [216, 256])
 @pytest.mark.parametrize(("model", "concat"), [("DRIT", 0), ("DRIT", 1), ("MDMM", 1)])
 def test_the_large_resolutions_train(model, concat, resolution):
-    network = {"concat": concat, "base_width": 2, "dis_width": 2}
+    network = {"concat": concat, **NARROW}
     options = {"resolution": resolution, "training": {"d_iter": 1, "isDcontent": 1}, "network": network}
     solver = toy_solver(model, 2, **options)
     losses = solver.train_step(toy_batch(solver, 1), 1)
