@@ -4,12 +4,14 @@ import json
 import sys
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 import torch
 from conftest import noise
+from drit_toys import toy_solver
 from PIL import Image
 
-from benchmarks import data, packing_memory
+from benchmarks import content_probe, data, packing_memory
 from dataloader.preprocessing import run
 from solvers.torchvision_shim import import_torchvision
 
@@ -72,6 +74,7 @@ def test_a_wrong_call_of_a_benchmark_is_one_line_and_status_2(tmp_path, capsys):
         (data.main, ["--rounds", "0"]),
         (data.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
         (packing_memory.main, ["--pictures", "few"]),
+        (content_probe.main, [str(tmp_path / "nowhere")]),
         (packing_memory.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
     ):
         assert run(main, words) == 2
@@ -87,3 +90,28 @@ def test_the_memory_benchmark_writes_its_figures_under_flat_keys(tmp_path):
         f"packing/{count}_pictures/{key}" for count in (20, 40) for key in ("peak_mib", "seconds")
     }
     assert all(value > 0 for value in figures.values())
+
+
+def test_the_content_probe_finds_a_domain_only_where_the_content_shows_it():
+    rng = np.random.default_rng(0)
+    contents = rng.normal(size=(2, 200, 3, 4, 4))
+    blind = content_probe.probes(contents)
+    assert all(0.35 < value < 0.65 for value in blind.values()), blind
+    contents[1, :, 2, 2, 2] += 20  # the middle gives domain 1 away, in one channel
+    assert content_probe.probes(contents)["place"] == pytest.approx(1)
+    contents[1, :, 2, 2, 2] -= 20
+    contents[1, :, :, 0, 0] += 20  # a corner does
+    corner = content_probe.probes(contents)
+    assert corner["whole"] == pytest.approx(1)
+    assert corner["few"] > 0.85  # 3 telling numbers among 45 of noise, and 20 images to learn that from
+    assert corner["place"] == blind["place"]
+
+
+def test_the_content_probe_reads_run_folders(tmp_path):
+    solver = toy_solver(run_dir=str(tmp_path / "toy"), training={"max_iters": 1, "isDcontent": 0})
+    solver.train()
+    maps = content_probe.content_maps(solver)
+    images = solver.test_set.at(np.arange(6), np.arange(6)).images
+    with torch.no_grad():
+        expected = torch.stack([solver.model.eval().encode_content(x, d) for d, x in enumerate(images)])
+    assert np.allclose(maps, expected.numpy(), atol=1e-5)
