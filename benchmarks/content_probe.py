@@ -7,7 +7,6 @@ of domains. Keys are `content_probe/RUN/whole`, `/few` and `/place`.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from benchmarks.figures import add_json, check_json, write_json
 from configs.load import ConfigError, load_config
 from dataloader.packed import DataError
 from dataloader.preprocessing import run as run_main
@@ -65,8 +65,9 @@ def main(arguments: list[str]) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder")
-    parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    add_json(parser)
     options = parser.parse_args(arguments)
+    check_json(options.json)
     values = {}
     for run in options.runs:
         try:
@@ -80,8 +81,7 @@ def main(arguments: list[str]) -> None:
         values |= {f"content_probe/{run.name}/{name}": value for name, value in probes(contents).items()}
     for name, value in values.items():
         print(f"{name:<40} {value:.4f}")
-    if options.json:
-        options.json.write_text(json.dumps(values, indent=2) + "\n")
+    write_json(options.json, values)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ IIAE and DRIT do: picture after picture, decoded by PIL, resized, made a tensor 
 in the worker processes of PyTorch's DataLoader. Both take turns, on the same pictures.
 """
 
-import json
 import random
 import statistics
 import sys
@@ -22,6 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.figures import add_json, check_json, write_json
 from configs.load import ConfigError, load_config
 from dataloader import DataError, open_dataset
 from dataloader.cdcb import digit_arrays
@@ -48,8 +48,7 @@ example:
 
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
-    if options.json and not options.json.parent.is_dir():
-        raise DataError(f"--json: no folder at {options.json.parent}")
+    check_json(options.json)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     keep_freed_memory()  # as every run of main.py
     figures: dict[str, float] = {}
@@ -60,13 +59,12 @@ def main(arguments: list[str]) -> None:
             speeds["step_share"] = step_share(case, options)
             figures |= {f"loader/{case.name}/{key}": value for key, value in speeds.items()}
     print(table(figures, [case.name for case in cases]))
-    if options.json:
-        write_json(options.json, figures)
+    write_json(options.json, figures)
 
 
 def parser() -> Parser:
     made = Parser("data.py", __doc__, EPILOG)
-    made.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, too")
+    add_json(made)
     made.add_argument("--mnist", metavar="DIR", type=Path, help="MNIST's IDX files")
     made.add_argument("--photos", metavar="DIR", type=Path, help="photographs, directly in this folder")
     for name, default, words in (
@@ -316,13 +314,6 @@ def table(figures: dict[str, float], names: list[str]) -> str:
             f"| {cpu_ratio:.1f} | {share:.2%} |"
         )
     return "\n".join(rows)
-
-
-def write_json(path: Path, figures: dict[str, float]) -> None:
-    """Whole or not at all. Raises OSError."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=2) + "\n")
-    part.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """How much memory packing takes, all its processes together, for a set of pictures and for a larger one."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ if not __package__:  # run as a script: its own folder is no place to import fro
 import numpy as np
 from PIL import Image
 
+from benchmarks.figures import add_json, check_json, write_json
 from dataloader.packed import DataError
 from dataloader.preprocessing import Parser, run, whole
 
@@ -30,8 +30,7 @@ example:
 
 def main(arguments: list[str]) -> None:
     options = parser().parse_args(arguments)
-    if options.json and not options.json.parent.is_dir():
-        raise DataError(f"--json: no folder at {options.json.parent}")
+    check_json(options.json)
     if not Path("/proc/self/smaps_rollup").is_file():
         raise DataError("this system does not tell the memory of processes in /proc")
     figures: dict[str, float] = {}
@@ -41,15 +40,12 @@ def main(arguments: list[str]) -> None:
             peak, seconds = pack(source, Path(folder) / "set", options.stored, options.workers)
         figures |= {f"packing/{count}_pictures/peak_mib": peak, f"packing/{count}_pictures/seconds": seconds}
         print(f"{count:,} pictures of {options.resolution}: {peak:,.0f} MiB at most, {seconds:,.0f} s")
-    if options.json:
-        part = options.json.with_name(f".{options.json.name}.part")
-        part.write_text(json.dumps({key: round(value, 1) for key, value in figures.items()}, indent=2) + "\n")
-        part.replace(options.json)
+    write_json(options.json, figures)
 
 
 def parser() -> Parser:
     made = Parser("packing_memory.py", __doc__, EPILOG)
-    made.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, too")
+    add_json(made)
     made.add_argument(
         "--folder", metavar="DIR", type=Path, help="on whose disk to work; default: the temporary one"
     )

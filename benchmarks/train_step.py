@@ -7,7 +7,6 @@ two backward passes. Rounds of both take turns; medians are compared.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -21,8 +20,10 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import plain_drit
+from benchmarks.figures import add_json, check_json, write_json
 from configs.load import validate
 from dataloader.dataset import Batch
+from dataloader.preprocessing import run as run_main
 from dataloader.unpaired import Unpaired
 from solvers import distributed
 from solvers.drit import DRITSolver
@@ -86,7 +87,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write the numbers there as well")
+    add_json(parser)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--resolution", type=int, default=216)
     parser.add_argument("--batch-size", type=int, default=2)
@@ -96,6 +97,7 @@ def main(arguments: list[str]) -> None:
         "--cpu-time", action="store_true", help="CPU seconds of the process, where other jobs run beside it"
     )
     options = parser.parse_args(arguments)
+    check_json(options.json)
     clock = time.process_time if options.cpu_time else time.perf_counter
     found = compare(
         options.resolution, options.batch_size, options.rounds, options.device, options.width, clock
@@ -103,10 +105,9 @@ def main(arguments: list[str]) -> None:
     values = {f"step/drit_{options.resolution}/{name}": value for name, value in found.items()}
     for name, value in values.items():
         print(f"{name:<28} {value:.4g}")
-    if options.json:
-        options.json.write_text(json.dumps(values, indent=2) + "\n")
+    write_json(options.json, values)
     distributed.stop()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(run_main(main))

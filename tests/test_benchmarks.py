@@ -11,7 +11,7 @@ from conftest import noise
 from drit_toys import toy_solver
 from PIL import Image
 
-from benchmarks import content_probe, data, packing_memory
+from benchmarks import content_probe, data, packing_memory, train_step
 from dataloader.preprocessing import run
 from solvers.torchvision_shim import import_torchvision
 
@@ -75,6 +75,8 @@ def test_a_wrong_call_of_a_benchmark_is_one_line_and_status_2(tmp_path, capsys):
         (data.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
         (packing_memory.main, ["--pictures", "few"]),
         (content_probe.main, [str(tmp_path / "nowhere")]),
+        (content_probe.main, [str(tmp_path), "--json", str(tmp_path / "nowhere" / "a.json")]),
+        (train_step.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
         (packing_memory.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
     ):
         assert run(main, words) == 2

@@ -1,0 +1,25 @@
+"""The `--json FILE` that every benchmark takes."""
+
+import argparse
+import json
+from pathlib import Path
+
+from dataloader.packed import DataError
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there, too")
+
+
+def check_json(path: Path | None) -> None:
+    """Before anything is measured: DataError where the file could not be written afterwards."""
+    if path and not path.parent.is_dir():
+        raise DataError(f"--json: no folder at {path.parent}")
+
+
+def write_json(path: Path | None, figures: dict[str, float]) -> None:
+    """The figures under their flat keys, whole or not at all; nothing without a path."""
+    if path:
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=2) + "\n")
+        part.replace(path)
