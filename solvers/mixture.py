@@ -35,15 +35,15 @@ def place_components(model: GMVAEDRIT, dataset: Dataset, seed: int, device: torc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         cluster = mixture.fit_predict(means)
-        for number in range(kinds):
-            mine = variances[cluster == number] if (cluster == number).any() else variances
-            spread_out = mixture.covariances_[number] + mine.mean(axis=0)
-            model.prior.means[number] = torch.from_numpy(mixture.means_[number])
-            model.prior.logvars[number] = torch.from_numpy(np.log(spread_out))
-        features = np.concatenate([of_domain for of_domain, _, _ in found])
-        known = np.concatenate([mixture.predict(of_domain) for _, of_domain, _ in found])
-        if len(np.unique(known)) > 1:
-            infer_components(model, features, known)
+    for number in range(kinds):
+        mine = variances[cluster == number] if (cluster == number).any() else variances
+        spread_out = mixture.covariances_[number] + mine.mean(axis=0)
+        model.prior.means[number] = torch.from_numpy(mixture.means_[number])
+        model.prior.logvars[number] = torch.from_numpy(np.log(spread_out))
+    features = np.concatenate([of_domain for of_domain, _, _ in found])
+    known = np.concatenate([mixture.predict(of_domain) for _, of_domain, _ in found])
+    if len(np.unique(known)) > 1:
+        infer_components(model, features, known)
 
 
 def infer_components(model: GMVAEDRIT, features: np.ndarray, cluster: np.ndarray) -> None:
