@@ -38,6 +38,9 @@ class IIAETraining(Training):
     """Of KL[q(z^s|x,y) || N(0,I)], annealed."""
     inter_kld_weight: Weight = 1.0
     """Of KL[q(z^s|x,y) || r(z^s|x)] and of its y twin."""
+    inter_kl: Literal["exact", "reference"] = "exact"
+    """exact: that KL; reference: as the PyTorch reference writes it, which does not divide the squared
+    distance of the means by r's variance."""
     kld_scale: Literal["dataset", "none"] = "dataset"
     """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the
     paper."""

@@ -41,7 +41,7 @@ class IIAESolver(Solver):
         x, y = batch.images
         with self.autocast():
             output = self.model(x, y)
-        losses = iiae_losses(output, x, y)
+        losses = iiae_losses(output, x, y, self.training.inter_kl)
         total = total_loss(losses, self.training, self.kl_scale, iteration)
         self.update(total, *self.optimizers)
         return {"total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
@@ -61,17 +61,18 @@ class IIAESolver(Solver):
         return {"iters": state["iters"], "networks": {"iiae": weights}, "optimizers": optimizers}
 
 
-def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor, inter_kl: str = "exact") -> dict[str, Tensor]:
     """The unweighted terms: L1 as the mean over pixels and images, KLs as nats per image, averaged over the
-    batch."""
+    batch. `inter_kl` as in IIAETraining."""
+    between = {"exact": kl_between, "reference": reference_kl_between}[inter_kl]
     return {
         "rec_x": (output.x_reconstruction - x).abs().mean(),
         "rec_y": (output.y_reconstruction - y).abs().mean(),
         "kl_zx": kl_to_standard(output.zx),
         "kl_zy": kl_to_standard(output.zy),
         "kl_zs": kl_to_standard(output.zs),
-        "kl_inter_x": kl_between(output.zs, output.zs_from_x),
-        "kl_inter_y": kl_between(output.zs, output.zs_from_y),
+        "kl_inter_x": between(output.zs, output.zs_from_x),
+        "kl_inter_y": between(output.zs, output.zs_from_y),
     }
 
 
@@ -95,4 +96,11 @@ def kl_to_standard(q: Gaussian) -> Tensor:
 def kl_between(q: Gaussian, p: Gaussian) -> Tensor:
     """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch."""
     distance = (q.mean - p.mean).square() * torch.exp(-p.logvar)
+    return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()
+
+
+def reference_kl_between(q: Gaussian, p: Gaussian) -> Tensor:
+    """KL[q || p] as the PyTorch reference writes it, which does not divide the squared distance of the means
+    by p's variance. So the means are drawn together as strongly however sharp p is."""
+    distance = (q.mean - p.mean).square()
     return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()
