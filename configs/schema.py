@@ -224,6 +224,9 @@ class GMVAEDRITTraining(MDMMTraining):
     """1: curves of all losses so far, as losses.png among the samples of each sample_freq."""
     two_time_scale_update_rule: Literal["none", "double_gen_enc", "half_discr"] = "none"
     """Learning rates: of encoders, generator and prior doubled; of all discriminators halved."""
+    prior_lr_scale: Weight = 1.0
+    """The learning rate of the mixture's means and variances, times `lr`. Adam moves a parameter by about its
+    rate; where codes drift faster, components lag behind their images and lose them to one another."""
     mixture_start: Annotated[Whole, Field(ge=0)] = 0
     """Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put where
     the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from the

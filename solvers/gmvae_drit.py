@@ -50,6 +50,8 @@ class GMVAEDRITSolver(MDMMSolver):
         """The two-time-scale rule: double_gen_enc doubles all but the discriminators, half_discr halves
         these."""
         scale, rule = super().rate_scale(name), self.training.two_time_scale_update_rule
+        if name == "prior":
+            scale *= self.training.prior_lr_scale
         if name in self.parts:
             return 2 * scale if rule == "double_gen_enc" else scale
         return scale / 2 if rule == "half_discr" else scale

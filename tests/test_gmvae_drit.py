@@ -123,11 +123,12 @@ def test_rec_type_and_bound_scale_change_the_reconstruction_and_its_weight():
 @pytest.mark.parametrize(
     ("rule", "learners", "judges"), [("none", 1, 1), ("double_gen_enc", 2, 1), ("half_discr", 1, 0.5)]
 )
-def test_the_two_time_scale_rule_scales_the_learning_rates_it_names(rule, learners, judges):
-    solver = gm_solver(training={"two_time_scale_update_rule": rule, "isDcontent": 1, "lr": 1e-3})
+def test_the_two_time_scale_rule_and_the_prior_scale_set_the_rates_they_name(rule, learners, judges):
+    training = {"two_time_scale_update_rule": rule, "prior_lr_scale": 7, "isDcontent": 1, "lr": 1e-3}
+    solver = gm_solver(training=training)
     solver.set_time(1)
     rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in solver.optimizers.items()}
-    expected = dict.fromkeys(("enc_c", "enc_a", "gen", "prior"), 1e-3 * learners)
+    expected = dict.fromkeys(("enc_c", "enc_a", "gen"), 1e-3 * learners) | {"prior": 7e-3 * learners}
     expected |= {"dis1": 1e-3 * judges, "dis2": 1e-3 * judges, "disContent": 0.4e-3 * judges}
     assert rates == pytest.approx(expected)
 
