@@ -95,10 +95,12 @@ class MixturePrior(nn.Module):
 
 class MixtureHead(nn.Module):
     """q(y|x) and q(z|x,y) from an image's features [B, F]; one hidden layer sees features and y together, for
-    all K values of y in one pass."""
+    all K values of y in one pass. `shift` and `scale` [F], not learned, are taken from the features first."""
 
     def __init__(self, features: int, num_classes: int, gaussian_size: int):
         super().__init__()
+        self.register_buffer("shift", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
         self.y = nn.Linear(features, num_classes)
         self.of_image = nn.Linear(features, features)
         self.of_component = nn.Linear(num_classes, features, bias=False)
@@ -114,7 +116,19 @@ class MixtureHead(nn.Module):
         """The parameters by which components differ."""
         return [self.y.weight, self.y.bias, self.of_component.weight]
 
+    @torch.no_grad()
+    def standardise(self, shift: Tensor, scale: Tensor) -> None:
+        """Take these [F] from the features from now on, with weights changed so that the outputs stay as they
+        are. What all images have in common is large, and gradients of a few images would move the outputs of
+        all by way of it."""
+        for layer in (self.y, self.of_image):
+            layer.bias += layer.weight @ ((shift - self.shift) / self.scale)
+            layer.weight *= scale / self.scale
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
+
     def forward(self, features: Tensor) -> MixturePosterior:
+        features = (features - self.shift) / self.scale
         by_component = self.of_component.weight.T  # the layer's outputs for every one-hot y: [K, F]
         hidden = F.relu(self.of_image(features)[:, None] + by_component)  # [B, K, F]
         means, logvars = self.z(hidden).float().chunk(2, dim=2)

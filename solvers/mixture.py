@@ -9,10 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 from dataloader.dataset import Dataset
+from models.gmvae import MixtureHead
 from models.gmvae_drit import GMVAEDRIT
 from solvers.domains import count_of, in_batches, one_domain, spread
 
 IMAGES = 2000  # of each domain, evenly spread over the training set
+DEAD = 1e-3  # added to features' standard deviations, for those that no image changes
 SMALLEST = 1e-3  # variance of a cluster in any direction, so that none shrinks onto one image
 
 
@@ -42,20 +44,20 @@ def place_components(model: GMVAEDRIT, dataset: Dataset, seed: int, device: torc
         model.prior.logvars[number] = torch.from_numpy(np.log(spread_out))
     features = np.concatenate([of_domain for of_domain, _, _ in found])
     known = np.concatenate([mixture.predict(of_domain) for _, of_domain, _ in found])
+    shift, scale = features.mean(axis=0), features.std(axis=0) + DEAD
+    head = model.enc_a.head
+    head.standardise(*(torch.as_tensor(values).to(head.shift) for values in (shift, scale)))
     if len(np.unique(known)) > 1:
-        infer_components(model, features, known)
+        infer_components(head, (features - shift) / scale, known)
 
 
-def infer_components(model: GMVAEDRIT, features: np.ndarray, cluster: np.ndarray) -> None:
-    """Make the layer of q(y|x) a logistic regression of the clusters [N] on features [N, F]."""
-    shift, scale = features.mean(axis=0), features.std(axis=0) + 1e-8
-    fitted = LogisticRegression(max_iter=1000).fit((features - shift) / scale, cluster)
+def infer_components(head: MixtureHead, features: np.ndarray, cluster: np.ndarray) -> None:
+    """Make the layer of q(y|x) a logistic regression of the clusters [N] on standardised features [N, F]."""
+    fitted = LogisticRegression(max_iter=1000).fit(features, cluster)
     weight, bias = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:  # scikit-learn then has one logit, of the second class
         weight, bias = np.concatenate((0 * weight, weight)), np.append(0 * bias, bias)
-    weight = weight / scale
-    bias = bias - weight @ shift
-    layer = model.enc_a.head.y
+    layer = head.y
     layer.weight.zero_()
     layer.bias.fill_(float(bias.min()) - 10)  # of a component that no image is in
     for number, row, offset in zip(fitted.classes_, weight, bias):

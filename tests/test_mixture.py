@@ -1,5 +1,7 @@
 """The mixture's start at clusters of encoded images (training.mixture_start)."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -73,15 +75,41 @@ def test_components_are_placed_at_the_clusters_of_the_domain_that_varies(coloure
 
 def test_placing_is_the_same_each_time_and_survives_images_that_are_all_alike(coloured):
     model, dataset, _ = coloured
-    place_components(model, dataset, 0, torch.device("cpu"))
-    first = {name: value.clone() for name, value in model.state_dict().items()}
-    model.become_one_gaussian()
-    place_components(model, dataset, 0, torch.device("cpu"))
-    assert all(torch.equal(value, first[name]) for name, value in model.state_dict().items())
+    twin = copy.deepcopy(model)
+    for one in (model, twin):
+        place_components(one, dataset, 0, torch.device("cpu"))
+    first = model.state_dict()
+    assert all(torch.equal(value, first[name]) for name, value in twin.state_dict().items())
     grey = Unpaired({name: np.full((5, 32, 32, 3), 128, np.uint8) for name in "AB"}, 32, flip=False)
     model.become_one_gaussian()
     place_components(model, grey, 0, torch.device("cpu"))
     assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_standardising_features_changes_neither_posterior():
+    torch.manual_seed(0)
+    head, features = MixtureHead(6, 3, 4), 5 + 2 * torch.randn(40, 6)
+    before = head(features)
+    for _ in range(2):  # the second time there is something to undo
+        shift, scale = torch.randn(6), 0.5 + torch.rand(6)
+        head.standardise(shift, scale)
+        after = head(features)
+        assert torch.allclose(before.logits, after.logits, atol=1e-4)
+        assert torch.allclose(before.means, after.means, atol=1e-4)
+        assert torch.allclose(before.logvars, after.logvars, atol=1e-4)
+    assert torch.equal(head.shift, shift) and torch.equal(head.scale, scale)
+
+
+def test_placing_standardises_what_the_head_sees(coloured):
+    model, dataset, _ = coloured
+    place_components(model, dataset, 0, torch.device("cpu"))
+    seen = []
+    model.enc_a.head.of_image.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for domain in (0, 1):
+        model.posterior(dataset.at(np.arange(60), np.arange(60)).images[domain], domain)
+    features = torch.cat(seen)
+    assert features.mean(dim=0).abs().max() < 1e-3
+    assert torch.allclose(features.std(dim=0), torch.ones(3), atol=0.02)
 
 
 def test_until_its_start_the_mixture_is_one_gaussian_and_then_it_learns():
