@@ -231,10 +231,6 @@ class GMVAEDRITTraining(MDMMTraining):
     """Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put where
     the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from the
     start, as published, in which one component often takes all images."""
-    mixture_refit: Annotated[Whole, Field(ge=0)] = 0
-    """Every so many iterations after mixture_start, means and variances of the components are set to those of
-    the codes that q(y|x) gives them (the M-step of EM); between, and with 0 always, they learn by gradient
-    alone, and random styles lag behind codes that drift."""
 
 
 class GMVAEDRITNetwork(MDMMNetwork):

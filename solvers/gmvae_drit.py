@@ -13,7 +13,7 @@ from models.gmvae_drit import GMVAEDRIT
 from solvers.drit import Made
 from solvers.grids import save_png
 from solvers.mdmm import MDMMSolver
-from solvers.mixture import place_components, refit_components
+from solvers.mixture import place_components
 from solvers.plots import loss_curves
 from solvers.schedules import gumbel_temperature
 
@@ -57,13 +57,11 @@ class GMVAEDRITSolver(MDMMSolver):
         return scale / 2 if rule == "half_discr" else scale
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        start, every = self.training.mixture_start, self.training.mixture_refit
+        start = self.training.mixture_start
         self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
         self.model.hold_mixture(iteration <= start)
         if start and iteration == start + 1:
             place_components(self.model, self.train_set, self.config.seed, self.device)
-        elif every and iteration > start and (iteration - start - 1) % every == 0:
-            refit_components(self.model, self.train_set, self.device)
         return super().train_step(batch, iteration)
 
     def attribute_terms(self, images: Sequence[Tensor], made: Made) -> dict[str, Tensor]:

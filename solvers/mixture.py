@@ -14,7 +14,6 @@ from models.gmvae_drit import GMVAEDRIT
 from solvers.domains import count_of, in_batches, one_domain, spread
 
 IMAGES = 2000  # of each domain, evenly spread over the training set
-REFIT_IMAGES = 500  # of each domain, often
 DEAD = 1e-3  # added to features' standard deviations, for those that no image changes
 SMALLEST = 1e-3  # variance of a cluster in any direction, so that none shrinks onto one image
 
@@ -50,28 +49,6 @@ def place_components(model: GMVAEDRIT, dataset: Dataset, seed: int, device: torc
     head.standardise(*(torch.as_tensor(values).to(head.shift) for values in (shift, scale)))
     if len(np.unique(known)) > 1:
         infer_components(head, (features - shift) / scale, known)
-
-
-@torch.no_grad()
-def refit_components(model: GMVAEDRIT, dataset: Dataset, device: torch.device) -> None:
-    """Make p(z|y) what the codes of images are now: of each component the mean and variance under q(y|x) of
-    q(z|x,y), which of all diagonal Gaussians has the least `gaussian_loss` on these images (the M-step of
-    EM). A component that no image is in stays."""
-    weights, means, variances = [], [], []
-    for domain in range(len(model.domains)):
-        for part in in_batches(spread(count_of(dataset, domain), REFIT_IMAGES), 250):
-            images, _ = one_domain(dataset, domain, part, device)
-            posterior = model.posterior(images, domain)
-            weights.append(posterior.probabilities.double()[:, :, None])
-            means.append(posterior.means.double())
-            variances.append(posterior.logvars.double().exp())
-    weight, mean, variance = (torch.cat(values) for values in (weights, means, variances))
-    count = weight.sum(dim=0)  # [K, 1]
-    centre = (weight * mean).sum(dim=0) / count
-    spread_out = (weight * (variance + (mean - centre).square())).sum(dim=0) / count + SMALLEST
-    used = count[:, 0] > 1
-    model.prior.means[used] = centre[used].float()
-    model.prior.logvars[used] = spread_out[used].log().float()
 
 
 def infer_components(head: MixtureHead, features: np.ndarray, cluster: np.ndarray) -> None:

@@ -10,9 +10,9 @@ from sklearn.metrics import normalized_mutual_info_score
 from torch import nn
 
 from dataloader.unpaired import Unpaired
-from models.gmvae import MixtureHead, gaussian_loss
+from models.gmvae import MixtureHead
 from models.gmvae_drit import GMVAEDRIT
-from solvers.mixture import place_components, refit_components
+from solvers.mixture import place_components
 
 NETWORK = {"attribute_dim": None, "gaussian_size": 4, "num_classes": 3}
 COLOURS = np.array([[230, 20, 20], [20, 230, 20], [20, 20, 230]])
@@ -86,40 +86,6 @@ def test_placing_is_the_same_each_time_and_survives_images_that_are_all_alike(co
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
-def test_refitted_components_have_the_least_gaussian_loss_and_empty_ones_stay(coloured, monkeypatch):
-    monkeypatch.setattr("solvers.mixture.SMALLEST", 0.0)
-    model, dataset, _ = coloured
-    place_components(model, dataset, 0, torch.device("cpu"))
-    with torch.no_grad():
-        for parameter in model.enc_a.head.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))  # codes have moved on, components differ
-        model.enc_a.head.y.weight[2] = 0
-        model.enc_a.head.y.bias[2] = -1e4
-    empty = model.prior.means[2].clone()
-    refit_components(model, dataset, torch.device("cpu"))
-    assert torch.equal(model.prior.means[2], empty)
-    images = [dataset.at(np.arange(60), np.arange(60)).images[domain] for domain in (0, 1)]
-    with torch.no_grad():
-        posteriors = [model.posterior(seen, domain) for domain, seen in enumerate(images)]
-
-    def loss():
-        prior = model.prior()
-        return sum(gaussian_loss(posterior, prior) for posterior in posteriors)
-
-    found = loss()
-    found.backward()
-    for parameter in (model.prior.means, model.prior.logvars):  # a minimum: no slope, and higher all about
-        assert parameter.grad.abs().max() < 1e-3
-    for _ in range(20):
-        change = 0.1 * torch.randn_like(model.prior.means), 0.1 * torch.randn_like(model.prior.logvars)
-        with torch.no_grad():
-            model.prior.means.add_(change[0])
-            model.prior.logvars.add_(change[1])
-            assert loss() > found
-            model.prior.means.sub_(change[0])
-            model.prior.logvars.sub_(change[1])
-
-
 def test_standardising_features_changes_neither_posterior():
     torch.manual_seed(0)
     head, features = MixtureHead(6, 3, 4), 5 + 2 * torch.randn(40, 6)
@@ -163,16 +129,6 @@ def test_until_its_start_the_mixture_is_one_gaussian_and_then_it_learns():
     assert head.of_component.weight.any()
 
 
-def test_components_are_refitted_every_so_many_iterations_after_their_start(monkeypatch):
-    refitted = []
-    monkeypatch.setattr("solvers.gmvae_drit.refit_components", lambda *_: refitted.append(iteration))
-    solver = gm_solver(start=2, mixture_refit=2)
-    for iteration in range(1, 8):
-        solver.set_time(iteration)
-        solver.train_step(toy_batch(solver), iteration)
-    assert refitted == [5, 7]  # placed at 3
-
-
 def test_with_no_start_the_mixture_learns_from_the_first_iteration():
     solver = gm_solver(start=0)
     before = solver.model.prior.means.detach().clone()
@@ -184,7 +140,7 @@ def test_with_no_start_the_mixture_learns_from_the_first_iteration():
 
 @pytest.mark.parametrize("stop", [2, 3, 5])
 def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop):
-    options = {"batch_size": 2, "sample_freq": 100, "print_freq": 100, "mixture_refit": 2}
+    options = {"batch_size": 2, "sample_freq": 100, "print_freq": 100}
 
     def make(name, **more):
         return toy_solver(
