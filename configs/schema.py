@@ -231,6 +231,9 @@ class GMVAEDRITTraining(MDMMTraining):
     """Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put where
     the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from the
     start, as published, in which one component often takes all images."""
+    w_gauss_mixture: Weight | None = None
+    """w_gauss from mixture_start on; null: as before. Once the components lie at the codes, codes are drawn
+    back to no other place, so it takes more to keep them there, where random styles are drawn."""
 
 
 class GMVAEDRITNetwork(MDMMNetwork):

@@ -28,6 +28,7 @@ class GMVAEDRITSolver(MDMMSolver):
 
     model: GMVAEDRIT
     model_class = GMVAEDRIT
+    placed = False  # whether this iteration is after mixture_start
     parts = ("enc_c", "enc_a", "gen", "prior")
 
     def build(self) -> None:
@@ -60,6 +61,7 @@ class GMVAEDRITSolver(MDMMSolver):
         start = self.training.mixture_start
         self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
         self.model.hold_mixture(iteration <= start)
+        self.placed = bool(start) and iteration > start
         if start and iteration == start + 1:
             place_components(self.model, self.train_set, self.config.seed, self.device)
         return super().train_step(batch, iteration)
@@ -94,5 +96,6 @@ class GMVAEDRITSolver(MDMMSolver):
     def weights(self) -> dict[str, float]:
         t = self.training
         values = 3 * self.config.resolution**2 if t.bound_scale == "pixel" else 1
-        bound = {"gauss": t.w_gauss / values, "categ": t.w_categ / values, "rec": t.w_rec / values}
+        gauss = t.w_gauss_mixture if self.placed and t.w_gauss_mixture is not None else t.w_gauss
+        bound = {"gauss": gauss / values, "categ": t.w_categ / values, "rec": t.w_rec / values}
         return {**super().weights(), **bound}

@@ -129,6 +129,19 @@ def test_until_its_start_the_mixture_is_one_gaussian_and_then_it_learns():
     assert head.of_component.weight.any()
 
 
+@pytest.mark.parametrize(
+    ("given", "later"), [({}, 2), ({"w_gauss_mixture": 6}, 6), ({"w_gauss_mixture": 0}, 0)]
+)
+def test_the_gaussian_terms_weight_may_change_when_components_are_placed(given, later):
+    solver = gm_solver(start=1, w_gauss=2, bound_scale="image", **given)
+    found = []
+    for iteration in (1, 2, 3):
+        solver.set_time(iteration)
+        solver.train_step(toy_batch(solver), iteration)
+        found.append(solver.weights()["gauss"])
+    assert found == [2, later, later]
+
+
 def test_with_no_start_the_mixture_learns_from_the_first_iteration():
     solver = gm_solver(start=0)
     before = solver.model.prior.means.detach().clone()
