@@ -14,6 +14,7 @@ from configs.sections import (
     Config,
     Count,
     Flag,
+    Iterations,
     Network,
     Section,
     Test,
@@ -41,6 +42,12 @@ class IIAETraining(Training):
     inter_kl: Literal["exact", "reference"] = "exact"
     """exact: that KL; reference: as the PyTorch reference writes it, which does not divide the squared
     distance of the means by r's variance."""
+    inter_exact_iters: Annotated[list[Iterations], Field(min_length=2, max_length=2)] | None = None
+    """With inter_kl reference: [A, B] turns it into the exact KL between iterations A and B, by dividing by
+    r's variance to a power that rises from 0 to 1. Null: it stays."""
+    inter_kld_weight_end: Annotated[float, Field(gt=0)] | None = None
+    """inter_kld_weight grows (or falls) to this at max_iters, by the same factor each iteration, from B of
+    inter_exact_iters on, without that from the start on. Null: it stays."""
     kld_scale: Literal["dataset", "none"] = "dataset"
     """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the
     paper."""
@@ -49,6 +56,23 @@ class IIAETraining(Training):
     inter_anneal_iters: Weight = 0.0
     """T of the same annealing for inter_kld_weight, which neither the paper nor the reference anneals; 0:
     none."""
+
+    @model_validator(mode="after")
+    def _inter_keys_agree(self) -> Self:
+        exact = self.inter_exact_iters
+        if exact is not None and self.inter_kl == "exact":
+            raise ValueError("inter_kl reference with inter_exact_iters; exact is exact from the start")
+        if exact is not None and exact[0] > exact[1]:
+            raise ValueError(f"in inter_exact_iters two iterations, the earlier first, not {exact}")
+        if self.inter_kld_weight_end is not None:
+            if not self.inter_kld_weight:
+                raise ValueError("inter_kld_weight above 0 where inter_kld_weight_end is given")
+            if exact is not None and exact[1] >= self.max_iters:
+                raise ValueError(
+                    f"inter_exact_iters that end before max_iters {self.max_iters}, where the weight is to be"
+                    f" inter_kld_weight_end, not at {exact[1]}"
+                )
+        return self
 
 
 class IIAENetwork(Network):

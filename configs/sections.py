@@ -20,7 +20,8 @@ def _flag(value: Any) -> Any:
 Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
 Count = Annotated[Whole, Field(ge=1)]
 Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool | Literal[0, 1])]
-Iteration = Annotated[Whole, Field(ge=0)] | Literal["latest"]
+Iterations = Annotated[Whole, Field(ge=0)]
+Iteration = Iterations | Literal["latest"]
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -50,7 +51,7 @@ class Training(Section):
     lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
     """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to
     zero over the second half."""
-    milestones: list[Annotated[Whole, Field(ge=0)]] = []
+    milestones: list[Iterations] = []
     """Iterations at which the learning rate is multiplied by scheduler_gamma."""
     scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
     print_freq: Count = 100

@@ -12,7 +12,7 @@ from dataloader.dataset import Batch
 from models.blocks import Gaussian
 from models.iiae import IIAE, IIAEOutput
 from solvers.checkpoint import CheckpointError
-from solvers.schedules import kl_annealing
+from solvers.schedules import inter_tempering, inter_weight, kl_annealing
 from solvers.solver import Solver
 
 # The networks that each optimiser of the reference steps, in the order of its parameters.
@@ -41,7 +41,7 @@ class IIAESolver(Solver):
         x, y = batch.images
         with self.autocast():
             output = self.model(x, y)
-        losses = iiae_losses(output, x, y, self.training.inter_kl)
+        losses = iiae_losses(output, x, y, inter_tempering(self.training, iteration))
         total = total_loss(losses, self.training, self.kl_scale, iteration)
         self.update(total, *self.optimizers)
         return {"total": total.detach(), **{name: loss.detach() for name, loss in losses.items()}}
@@ -61,18 +61,17 @@ class IIAESolver(Solver):
         return {"iters": state["iters"], "networks": {"iiae": weights}, "optimizers": optimizers}
 
 
-def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor, inter_kl: str = "exact") -> dict[str, Tensor]:
+def iiae_losses(output: IIAEOutput, x: Tensor, y: Tensor, tempering: float = 1.0) -> dict[str, Tensor]:
     """The unweighted terms: L1 as the mean over pixels and images, KLs as nats per image, averaged over the
-    batch. `inter_kl` as in IIAETraining."""
-    between = {"exact": kl_between, "reference": reference_kl_between}[inter_kl]
+    batch. `tempering` as in `kl_between`."""
     return {
         "rec_x": (output.x_reconstruction - x).abs().mean(),
         "rec_y": (output.y_reconstruction - y).abs().mean(),
         "kl_zx": kl_to_standard(output.zx),
         "kl_zy": kl_to_standard(output.zy),
         "kl_zs": kl_to_standard(output.zs),
-        "kl_inter_x": between(output.zs, output.zs_from_x),
-        "kl_inter_y": between(output.zs, output.zs_from_y),
+        "kl_inter_x": kl_between(output.zs, output.zs_from_x, tempering),
+        "kl_inter_y": kl_between(output.zs, output.zs_from_y, tempering),
     }
 
 
@@ -81,9 +80,7 @@ def total_loss(losses: dict[str, Tensor], weights: IIAETraining, kl_scale: float
     anneal = kl_annealing(iteration, weights.anneal_iters)
     exclusive = weights.X_kld_weight * (losses["kl_zx"] + losses["kl_zy"])
     shared = weights.S_kld_weight * losses["kl_zs"]
-    inter = weights.inter_kld_weight * (losses["kl_inter_x"] + losses["kl_inter_y"])
-    if weights.inter_anneal_iters:
-        inter = kl_annealing(iteration, weights.inter_anneal_iters) * inter
+    inter = inter_weight(weights, iteration) * (losses["kl_inter_x"] + losses["kl_inter_y"])
     reconstruction = weights.rec_weight * (losses["rec_x"] + losses["rec_y"])
     return reconstruction + kl_scale * (anneal * (exclusive + shared) + inter)
 
@@ -93,14 +90,9 @@ def kl_to_standard(q: Gaussian) -> Tensor:
     return 0.5 * (q.mean.square() + q.logvar.exp() - 1 - q.logvar).sum(dim=1).mean()
 
 
-def kl_between(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch."""
-    distance = (q.mean - p.mean).square() * torch.exp(-p.logvar)
-    return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()
-
-
-def reference_kl_between(q: Gaussian, p: Gaussian) -> Tensor:
-    """KL[q || p] as the PyTorch reference writes it, which does not divide the squared distance of the means
-    by p's variance. So the means are drawn together as strongly however sharp p is."""
-    distance = (q.mean - p.mean).square()
+def kl_between(q: Gaussian, p: Gaussian, tempering: float = 1.0) -> Tensor:
+    """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch. The squared
+    distance of the means is divided by p's variance to the power `tempering`: with 1 it is the KL, with 0
+    what the PyTorch reference writes, which draws the means together as strongly however sharp p is."""
+    distance = (q.mean - p.mean).square() * torch.exp(-tempering * p.logvar)
     return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()

@@ -6,7 +6,7 @@ from bisect import bisect_right
 import numpy as np
 import torch
 
-from configs.schema import GMVAEDRITTraining, Training
+from configs.schema import GMVAEDRITTraining, IIAETraining, Training
 
 
 def learning_rate(training: Training, iteration: int) -> float:
@@ -26,6 +26,32 @@ def learning_rate(training: Training, iteration: int) -> float:
 def kl_annealing(iteration: int, constant: float) -> float:
     """1 - exp(-t / T): IIAE's weight of the KLs to the prior, from 0 to 1."""
     return -math.expm1(-iteration / constant)
+
+
+def inter_tempering(training: IIAETraining, iteration: int) -> float:
+    """The power of r's variance that IIAE's inter KL divides the squared distance of the means by: 1 in the
+    KL itself, 0 in the PyTorch reference's, and from 0 to 1 over inter_exact_iters."""
+    if training.inter_kl == "exact":
+        return 1.0
+    if training.inter_exact_iters is None:
+        return 0.0
+    start, end = training.inter_exact_iters
+    if not start < iteration < end:
+        return float(iteration >= end)
+    return (iteration - start) / (end - start)
+
+
+def inter_weight(training: IIAETraining, iteration: int) -> float:
+    """The weight of IIAE's inter KLs: inter_kld_weight, annealed with inter_anneal_iters as T where that is
+    not 0, and on a geometric way to inter_kld_weight_end where that is given."""
+    weight = training.inter_kld_weight
+    if training.inter_kld_weight_end is not None:
+        start = training.inter_exact_iters[1] if training.inter_exact_iters else 0
+        done = min(1.0, max(0.0, (iteration - start) / (training.max_iters - start)))
+        weight *= (training.inter_kld_weight_end / weight) ** done
+    if training.inter_anneal_iters:
+        weight *= kl_annealing(iteration, training.inter_anneal_iters)
+    return weight
 
 
 def gumbel_temperature(training: GMVAEDRITTraining, iteration: int, images: int) -> float:

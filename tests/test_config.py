@@ -77,6 +77,8 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
         ("training.batch_size=true", ["training.batch_size: got true", "a whole number"]),
         ("training.batch_size=1", ["training.batch_size: got 1", "at least 2"]),
         ("training.resume_iters=last", ['got "last"', 'a whole number or "latest"']),
+        ("training.inter_exact_iters=[5, 9]", ["training: ", "inter_kl reference"]),
+        ("training.inter_exact_iters=[5]", ["training.inter_exact_iters: got [5]", "at least 2 items"]),
         ('training.milestones=[1, "a"]', ["training.milestones.1", '"a"', "a whole number"]),
         ("resolution=100", ["resolution: got 100", "a power of two from 32 up"]),
         ("train=2", ["train: got 2", "0 or 1"]),
@@ -96,6 +98,22 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
 def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(override, parts):
     line = refusal(SAMPLE, override)
     assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["training.inter_exact_iters=[9, 5]"], "the earlier first, not [9, 5]"),
+        (
+            ["training.inter_exact_iters=[5, 50000]", "training.inter_kld_weight_end=9"],
+            "end before max_iters",
+        ),
+        (["training.inter_kld_weight=0", "training.inter_kld_weight_end=9"], "inter_kld_weight above 0"),
+    ],
+)
+def test_a_schedule_of_the_inter_kl_that_cannot_be_is_refused(words, part):
+    line = refusal(SAMPLE, "training.inter_kl=reference", "training.max_iters=50000", *words)
+    assert part in line, line
 
 
 @pytest.mark.parametrize(

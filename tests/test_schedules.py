@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from configs.schema import Training
-from solvers.schedules import kl_annealing, learning_rate, seed_iteration
+from configs.schema import IIAETraining, Training
+from solvers.schedules import inter_tempering, inter_weight, kl_annealing, learning_rate, seed_iteration
 
 
 def test_milestones_equal_torchs_scheduler_step_by_step():
@@ -33,6 +33,25 @@ def test_linear_is_constant_then_falls_to_almost_zero():
 def test_annealing_is_the_references():
     assert kl_annealing(0, 25_000) == 0
     assert kl_annealing(25_000, 25_000) == pytest.approx(1 - math.exp(-1))
+
+
+def test_the_inter_kl_turns_from_the_references_into_the_exact_one_and_stays():
+    training = IIAETraining(inter_kl="reference", inter_exact_iters=[10, 14], max_iters=20)
+    assert [inter_tempering(training, i) for i in (1, 10, 11, 13, 14, 20)] == [0, 0, 0.25, 0.75, 1, 1]
+    at_once = IIAETraining(inter_kl="reference", inter_exact_iters=[10, 10], max_iters=20)
+    assert [inter_tempering(at_once, i) for i in (9, 10, 11)] == [0, 1, 1]
+    assert inter_tempering(IIAETraining(), 1) == 1
+    assert inter_tempering(IIAETraining(inter_kl="reference"), 50_000) == 0
+
+
+def test_the_inter_weight_grows_by_one_factor_an_iteration_to_its_end():
+    keys = {"inter_kld_weight": 2.0, "inter_kld_weight_end": 32.0, "max_iters": 12}
+    training = IIAETraining(inter_kl="reference", inter_exact_iters=[4, 8], **keys)
+    assert [inter_weight(training, i) for i in (1, 8, 9, 10, 11, 12)] == pytest.approx([2, 2, 4, 8, 16, 32])
+    assert inter_weight(IIAETraining(**keys), 3) == pytest.approx(4)
+    annealed = IIAETraining(inter_anneal_iters=5.0, **keys)
+    assert inter_weight(annealed, 3) == pytest.approx(4 * kl_annealing(3, 5.0))
+    assert {inter_weight(IIAETraining(inter_kld_weight=3.0), i) for i in (1, 700)} == {3.0}
 
 
 def test_the_draws_of_an_iteration_depend_on_seed_rank_and_iteration_only():
