@@ -64,14 +64,8 @@ class IIAETraining(Training):
             raise ValueError("inter_kl reference with inter_exact_iters; exact is exact from the start")
         if exact is not None and exact[0] > exact[1]:
             raise ValueError(f"in inter_exact_iters two iterations, the earlier first, not {exact}")
-        if self.inter_kld_weight_end is not None:
-            if not self.inter_kld_weight:
-                raise ValueError("inter_kld_weight above 0 where inter_kld_weight_end is given")
-            if exact is not None and exact[1] >= self.max_iters:
-                raise ValueError(
-                    f"inter_exact_iters that end before max_iters {self.max_iters}, where the weight is to be"
-                    f" inter_kld_weight_end, not at {exact[1]}"
-                )
+        if self.inter_kld_weight_end is not None and not self.inter_kld_weight:
+            raise ValueError("inter_kld_weight above 0 where inter_kld_weight_end is given")
         return self
 
 

@@ -47,8 +47,9 @@ def inter_weight(training: IIAETraining, iteration: int) -> float:
     weight = training.inter_kld_weight
     if training.inter_kld_weight_end is not None:
         start = training.inter_exact_iters[1] if training.inter_exact_iters else 0
-        done = min(1.0, max(0.0, (iteration - start) / (training.max_iters - start)))
-        weight *= (training.inter_kld_weight_end / weight) ** done
+        if iteration > start:  # never in a run that ends before
+            done = (iteration - start) / (training.max_iters - start)
+            weight *= (training.inter_kld_weight_end / weight) ** done
     if training.inter_anneal_iters:
         weight *= kl_annealing(iteration, training.inter_anneal_iters)
     return weight

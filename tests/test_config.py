@@ -104,15 +104,11 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(ov
     ("words", "part"),
     [
         (["training.inter_exact_iters=[9, 5]"], "the earlier first, not [9, 5]"),
-        (
-            ["training.inter_exact_iters=[5, 50000]", "training.inter_kld_weight_end=9"],
-            "end before max_iters",
-        ),
         (["training.inter_kld_weight=0", "training.inter_kld_weight_end=9"], "inter_kld_weight above 0"),
     ],
 )
 def test_a_schedule_of_the_inter_kl_that_cannot_be_is_refused(words, part):
-    line = refusal(SAMPLE, "training.inter_kl=reference", "training.max_iters=50000", *words)
+    line = refusal(SAMPLE, "training.inter_kl=reference", *words)
     assert part in line, line
 
 

@@ -51,6 +51,8 @@ def test_the_inter_weight_grows_by_one_factor_an_iteration_to_its_end():
     assert inter_weight(IIAETraining(**keys), 3) == pytest.approx(4)
     annealed = IIAETraining(inter_anneal_iters=5.0, **keys)
     assert inter_weight(annealed, 3) == pytest.approx(4 * kl_annealing(3, 5.0))
+    short = IIAETraining(inter_kl="reference", inter_exact_iters=[9, 12], **keys)
+    assert [inter_weight(short, i) for i in (1, 11, 12)] == [2, 2, 2]  # a run that ends before stays
     assert {inter_weight(IIAETraining(inter_kld_weight=3.0), i) for i in (1, 700)} == {3.0}
 
 
