@@ -2,8 +2,8 @@
 
 import sys
 
+from configs.keys import DATASETS, MODELS
 from configs.load import ConfigError, load_config
-from configs.schema import DATASETS, MODELS
 
 USAGE = f"""usage: python main.py CONFIG.json [key=value ...]
 
@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         return fail(error, 2)
 
-    from solvers import USER_ERRORS, NonFiniteLoss, distributed, make_solver  # PyTorch is loaded only now
+    from solvers import USER_ERRORS, NonFiniteLoss, make_solver  # PyTorch is loaded only now
+    from solvers.run import distributed
 
     try:
         solver = make_solver(config)

@@ -18,11 +18,11 @@ if not __package__:  # run as a script: its own folder is no place to import fro
 
 from benchmarks.figures import add_json, check_json, write_json
 from configs.load import ConfigError, load_config
+from dataloader.domains import count_of, in_batches, one_domain
 from dataloader.packed import DataError
 from dataloader.preprocessing import run as run_main
 from solvers import USER_ERRORS, make_solver
-from solvers.domains import count_of, in_batches, one_domain
-from solvers.probes import probe
+from solvers.evaluation.probes import probe
 from solvers.solver import Solver
 
 IMAGES = 2000  # of each domain, at most; the first half trains the probe

@@ -32,9 +32,9 @@ from dataloader.packed import write_split
 from dataloader.packing import list_images, read_picture, resized
 from dataloader.preprocessing import Parser, run, whole
 from solvers import make_solver
-from solvers.run_folder import RunError
-from solvers.setup import keep_freed_memory
-from solvers.torchvision_shim import import_torchvision
+from solvers.run.folder import RunError
+from solvers.run.setup import keep_freed_memory
+from solvers.run.torchvision_shim import import_torchvision
 
 ROOT = Path(__file__).resolve().parents[1]
 CROP = 216 / 256  # DRIT cuts 216 x 216 from 256 x 256

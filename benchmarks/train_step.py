@@ -25,8 +25,8 @@ from configs.load import validate
 from dataloader.dataset import Batch
 from dataloader.preprocessing import run as run_main
 from dataloader.unpaired import Unpaired
-from solvers import distributed
 from solvers.drit import DRITSolver
+from solvers.run import distributed
 
 
 class Noise(DRITSolver):

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.schema import MODELS, Config, Section
+from configs.keys import MODELS, Config
+from configs.keys.common import Section
 
 
 class ConfigError(ValueError):

@@ -1,28 +1,26 @@
-"""Solvers by the name of the model that a config picks, and the errors that are a person's to mend."""
+"""The solver that a config's class names, and the errors that are a person's to mend."""
 
-from configs.schema import Config
+from importlib import import_module
+
+from configs.keys import Config
 from dataloader import DataError
-from solvers.checkpoint import CheckpointError
-from solvers.drit import DRITSolver
-from solvers.gmvae_drit import GMVAEDRITSolver
-from solvers.iiae import IIAESolver
-from solvers.mdmm import MDMMSolver
-from solvers.run_folder import RunError
-from solvers.solver import NonFiniteLoss, Solver
-
-SOLVERS: dict[str, type[Solver]] = {
-    "IIAE": IIAESolver,
-    "DRIT": DRITSolver,
-    "MDMM": MDMMSolver,
-    "GMVAE-DRIT": GMVAEDRITSolver,
-}
+from solvers.run.checkpoint import CheckpointError
+from solvers.run.folder import RunError
+from solvers.run.watch import NonFiniteLoss
+from solvers.solver import Solver
 
 USER_ERRORS = (DataError, CheckpointError, RunError)
 
 
+def solver_class(config: type[Config]) -> type[Solver]:
+    """The class that a model's config class names as "module:class"."""
+    module, _, name = config.solver.partition(":")
+    return getattr(import_module(module), name)
+
+
 def make_solver(config: Config) -> Solver:
     """The solver of the config's model, with data opened and networks built. Raises one of USER_ERRORS."""
-    return SOLVERS[config.model](config)
+    return solver_class(type(config))(config)
 
 
-__all__ = ["SOLVERS", "USER_ERRORS", "NonFiniteLoss", "Solver", "make_solver"]
+__all__ = ["USER_ERRORS", "NonFiniteLoss", "Solver", "make_solver", "solver_class"]

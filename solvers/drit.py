@@ -6,8 +6,7 @@ images, detached, teach the discriminators, which are then frozen while the same
 teach the encoders and the generator in one backward pass.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,8 +17,8 @@ from dataloader.dataset import Batch
 from models.blocks import Gaussian, Point
 from models.discriminators import ContentDiscriminator, MultiScale, SingleScale
 from models.drit import DRIT, AttributeTranslator
-from solvers.checkpoint import CheckpointError
-from solvers.iiae import kl_to_standard
+from solvers.losses import adversarial, frozen, kl_to_standard, mode_seeking
+from solvers.run.checkpoint import CheckpointError
 from solvers.solver import Solver
 
 SHAPE = (  # the model's keys
@@ -297,31 +296,6 @@ def cross_cycle(
     with frozen(model.enc_a):
         regressed = [model.posterior(x[0], d).mean for x, d in zip(randoms, domains)]
     return Made(contents, posteriors, translated, reconstructed, randoms, cycled, regressed, draws)
-
-
-@contextmanager
-def frozen(*networks: nn.Module) -> Iterator[None]:
-    """What is computed here passes gradients through these networks and gives them none."""
-    parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-
-
-def adversarial(logits: Sequence[Tensor], target: float) -> Tensor:
-    """Binary cross-entropy of logits with one target, averaged over images and places, added over scales."""
-    return sum(F.binary_cross_entropy_with_logits(x, torch.full_like(x, target)) for x in logits)
-
-
-def mode_seeking(draws: Sequence[Tensor], images: Sequence[Tensor], eps: float = 1e-5) -> Tensor:
-    """Mode seeking (DRIT++, eq. 10; arXiv 1903.05628): 1 / (|G(c, z1) - G(c, z2)| / |z1 - z2| + eps), each a
-    mean over the batch, which the generator lowers by making different images of different attributes."""
-    apart = (images[0] - images[1]).abs().mean() / (draws[0] - draws[1]).abs().mean()
-    return 1 / (apart + eps)
 
 
 def repeated(domain: Domain, times: int) -> Domain:

@@ -1,21 +1,22 @@
 """What a mixture for a prior changes in the training of DRIT++ for many domains: GMVAE-DRIT's bound in place
 of the attribute's KL, the Gumbel-softmax's temperature, and who learns at which rate."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from configs.keys.gmvae_drit import GMVAEDRITTraining
 from dataloader.dataset import Batch
 from models.gmvae import categorical_loss, gaussian_loss, reconstruction_loss
 from models.gmvae_drit import GMVAEDRIT
 from solvers.drit import Made
-from solvers.grids import save_png
 from solvers.mdmm import MDMMSolver
 from solvers.mixture import place_components
-from solvers.plots import loss_curves
-from solvers.schedules import gumbel_temperature
+from solvers.visualization.grids import save_png
+from solvers.visualization.plots import loss_curves
 
 
 class GMVAEDRITSolver(MDMMSolver):
@@ -99,3 +100,12 @@ class GMVAEDRITSolver(MDMMSolver):
         gauss = t.w_gauss_mixture if self.placed and t.w_gauss_mixture is not None else t.w_gauss
         bound = {"gauss": gauss / values, "categ": t.w_categ / values, "rec": t.w_rec / values}
         return {**super().weights(), **bound}
+
+
+def gumbel_temperature(training: GMVAEDRITTraining, iteration: int, images: int) -> float:
+    """The Gumbel-softmax's temperature, which falls once per epoch: max(init_temp * exp(-rate * e), min_temp)
+    after e epochs of `images` images, of each domain of which an iteration takes a batch."""
+    if not training.decay_temp:
+        return training.init_temp
+    epoch = (iteration - 1) * training.batch_size // images
+    return max(training.init_temp * math.exp(-training.decay_temp_rate * epoch), training.min_temp)

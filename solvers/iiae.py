@@ -4,15 +4,14 @@ checkpoints."""
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from configs.schema import IIAETraining
+from configs.keys.iiae import IIAETraining
 from dataloader.dataset import Batch
-from models.blocks import Gaussian
 from models.iiae import IIAE, IIAEOutput
-from solvers.checkpoint import CheckpointError
-from solvers.schedules import inter_tempering, inter_weight, kl_annealing
+from solvers.losses import kl_between, kl_to_standard
+from solvers.run.checkpoint import CheckpointError
+from solvers.schedules import kl_annealing
 from solvers.solver import Solver
 
 # The networks that each optimiser of the reference steps, in the order of its parameters.
@@ -85,14 +84,28 @@ def total_loss(losses: dict[str, Tensor], weights: IIAETraining, kl_scale: float
     return reconstruction + kl_scale * (anneal * (exclusive + shared) + inter)
 
 
-def kl_to_standard(q: Gaussian) -> Tensor:
-    """KL[q || N(0, I)] in nats, summed over dimensions, averaged over the batch."""
-    return 0.5 * (q.mean.square() + q.logvar.exp() - 1 - q.logvar).sum(dim=1).mean()
+def inter_tempering(training: IIAETraining, iteration: int) -> float:
+    """The power of r's variance that IIAE's inter KL divides the squared distance of the means by: 1 in the
+    KL itself, 0 in the PyTorch reference's, and from 0 to 1 over inter_exact_iters."""
+    if training.inter_kl == "exact":
+        return 1.0
+    if training.inter_exact_iters is None:
+        return 0.0
+    start, end = training.inter_exact_iters
+    if not start < iteration < end:
+        return float(iteration >= end)
+    return (iteration - start) / (end - start)
 
 
-def kl_between(q: Gaussian, p: Gaussian, tempering: float = 1.0) -> Tensor:
-    """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch. The squared
-    distance of the means is divided by p's variance to the power `tempering`: with 1 it is the KL, with 0
-    what the PyTorch reference writes, which draws the means together as strongly however sharp p is."""
-    distance = (q.mean - p.mean).square() * torch.exp(-tempering * p.logvar)
-    return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()
+def inter_weight(training: IIAETraining, iteration: int) -> float:
+    """The weight of IIAE's inter KLs: inter_kld_weight, annealed with inter_anneal_iters as T where that is
+    not 0, and on a geometric way to inter_kld_weight_end where that is given."""
+    weight = training.inter_kld_weight
+    if training.inter_kld_weight_end is not None:
+        start = training.inter_exact_iters[1] if training.inter_exact_iters else 0
+        if iteration > start:  # never in a run that ends before
+            done = (iteration - start) / (training.max_iters - start)
+            weight *= (training.inter_kld_weight_end / weight) ** done
+    if training.inter_anneal_iters:
+        weight *= kl_annealing(iteration, training.inter_anneal_iters)
+    return weight

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from dataloader.dataset import Batch
 from models.discriminators import Classifying
 from models.mdmm import MDMM
-from solvers.drit import Domain, DRITSolver, adversarial
+from solvers.drit import Domain, DRITSolver
+from solvers.losses import adversarial
 
 
 class MDMMSolver(DRITSolver):

@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain, spread
 from models.gmvae import MixtureHead
 from models.gmvae_drit import GMVAEDRIT
-from solvers.domains import count_of, in_batches, one_domain, spread
 
 IMAGES = 2000  # of each domain, evenly spread over the training set
 DEAD = 1e-3  # added to features' standard deviations, for those that no image changes

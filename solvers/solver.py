@@ -13,20 +13,20 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from configs.schema import Config
+from configs.keys.common import Config
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
 from dataloader.loader import TrainLoader
 from models.translator import Translator
-from solvers import distributed
-from solvers.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
-from solvers.evaluation import check_test, evaluate, fixed_batch, save_samples
-from solvers.report import write_pages
-from solvers.reporter import Reporter
-from solvers.run_folder import RunError, RunFolder, find_run, new_run
+from solvers.evaluation.evaluate import check_test, evaluate, fixed_batch, save_samples
+from solvers.run import distributed
+from solvers.run.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
+from solvers.run.folder import RunError, RunFolder, find_run, new_run
+from solvers.run.reporter import Reporter
+from solvers.run.setup import pick_device, pick_precision, prepare_backends
+from solvers.run.watch import LossWatch, NonFiniteLoss
 from solvers.schedules import learning_rate, seed_iteration
-from solvers.setup import pick_device, pick_precision, prepare_backends
-from solvers.watch import LossWatch, NonFiniteLoss
+from solvers.visualization.page import write_pages
 
 
 class Solver:

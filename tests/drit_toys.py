@@ -13,11 +13,13 @@ from conftest import same_tensors
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from configs.keys import MODELS
 from configs.load import validate
 from dataloader.dataset import Batch
 from dataloader.unpaired import Unpaired
-from solvers import SOLVERS, interpolation
-from solvers.checkpoint import load_checkpoint
+from solvers import solver_class
+from solvers.run.checkpoint import load_checkpoint
+from solvers.visualization import interpolation
 
 TINY = {"base_width": 4, "attribute_dim": 3, "residual_blocks": 1, "dis_width": 4}
 NARROW = {"base_width": 2, "dis_width": 2}  # for large pictures
@@ -50,7 +52,7 @@ def toy_solver(model: str = "DRIT", domains: int = 2, tested: int = 6, **options
     config = toy_config(model, **options)
     counts = {"train": 6, "test": tested}
 
-    class Toy(SOLVERS[model]):
+    class Toy(solver_class(MODELS[model])):
         def open_split(self, split: str) -> Unpaired:
             return toy_pictures(counts[split], config.resolution, domains)
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from fakes import Blender, digits_m, three_domains
 
-from configs.schema import Adaptation
+from configs.keys.common import Adaptation
 from dataloader import open_dataset
 from models.translator import Translator
-from solvers.adaptation import (
+from solvers.evaluation.adaptation import (
     Examples,
     Plan,
     accuracy,
@@ -20,7 +20,7 @@ from solvers.adaptation import (
     train_classifier,
     translate_all,
 )
-from solvers.run_folder import RunError
+from solvers.run.folder import RunError
 
 CPU = torch.device("cpu")
 
@@ -114,7 +114,7 @@ def test_the_pictures_of_x1_are_among_those_of_x3_and_of_x5(monkeypatch):
         seen[len(seen)] = examples
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, kinds))
 
-    monkeypatch.setattr("solvers.adaptation.train_classifier", remember)
+    monkeypatch.setattr("solvers.evaluation.adaptation.train_classifier", remember)
     run(Blender(), Adaptation(images=50), digits_m(0, 120), digits_m(1300, 1400))
     source, x1, x3, x5, target = (seen[n] for n in range(5))
     assert [len(e.classes) for e in seen.values()] == [50, 50, 150, 250, 50]

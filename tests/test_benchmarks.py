@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks import content_probe, data, packing_memory, train_step
 from dataloader.preprocessing import run
-from solvers.torchvision_shim import import_torchvision
+from solvers.run.torchvision_shim import import_torchvision
 
 needs_torchvision = pytest.mark.skipif(
     find_spec("torchvision") is None, reason="torchvision is not installed"

@@ -7,9 +7,9 @@ from conftest import same_tensors
 
 from configs.load import validate
 from models.iiae import IIAE
-from solvers import CheckpointError, make_solver
-from solvers.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from solvers import make_solver
 from solvers.iiae import OPTIMIZED
+from solvers.run.checkpoint import CheckpointError, checkpoints_in, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

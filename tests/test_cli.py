@@ -17,8 +17,8 @@ from conftest import ROOT, command, run_program, write_config
 import main
 from configs.load import validate
 from solvers import NonFiniteLoss, make_solver
-from solvers.checkpoint import save_checkpoint
-from solvers.watch import LossWatch
+from solvers.run.checkpoint import save_checkpoint
+from solvers.run.watch import LossWatch
 
 
 def call(capsys, *arguments) -> tuple[int, str]:

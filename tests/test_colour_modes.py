@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from dataloader import DataError, open_dataset
 from dataloader.colour_modes import COLOURS, FAR, FREQUENCIES, hue
 from models.translator import Translator
-from solvers.modes import clustering_metrics, coverage, matched_accuracy, mode_metrics
+from solvers.evaluation.modes import clustering_metrics, coverage, matched_accuracy, mode_metrics
 
 CPU = torch.device("cpu")
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from fakes import Shades, three_domains
 
-from solvers import diversity
-from solvers.diversity import PAIRS, STYLES, diversity_metrics
-from solvers.run_folder import RunError
+from solvers.evaluation import diversity
+from solvers.evaluation.diversity import PAIRS, STYLES, diversity_metrics
+from solvers.run.folder import RunError
 
 CPU = torch.device("cpu")
 

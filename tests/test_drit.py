@@ -12,7 +12,7 @@ from models.blocks import ConvBlock, Gaussian, GaussianNoise
 from models.discriminators import Classifying, ContentDiscriminator, MultiScale, SingleScale
 from models.drit import DRIT
 from models.mdmm import MDMM
-from solvers.checkpoint import CheckpointError, load_checkpoint
+from solvers.run.checkpoint import CheckpointError, load_checkpoint
 
 REFERENCE = SHARED / "reference/checkpoints"
 DRIT_TINY = {"base_width": 4, "attribute_dim": 3, "residual_blocks": 2}

@@ -10,7 +10,8 @@ from conftest import same_tensors
 from drit_toys import NARROW, check_resumes, check_tests, hold_still, tensors, toy_batch, toy_solver
 
 from benchmarks import plain_drit
-from solvers.drit import cross_cycle, frozen, mode_seeking
+from solvers.drit import cross_cycle
+from solvers.losses import frozen, mode_seeking
 
 
 def gradients(solver) -> dict[str, list[torch.Tensor]]:

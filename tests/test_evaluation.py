@@ -10,10 +10,10 @@ from fakes import Blender, Shades, digits_m, three_domains
 import main
 from configs.load import validate
 from dataloader.packed import DataError, new_folder, write_split
-from solvers.evaluation import evaluate, save_pictures
-from solvers.report import write_pages
-from solvers.reporter import Reporter
-from solvers.run_folder import RunFolder
+from solvers.evaluation.evaluate import evaluate, save_pictures
+from solvers.run.folder import RunFolder
+from solvers.run.reporter import Reporter
+from solvers.visualization.page import write_pages
 
 
 @pytest.fixture(scope="session")

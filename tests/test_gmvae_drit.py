@@ -12,7 +12,7 @@ from configs.load import ConfigError, validate
 from models.blocks import AdaptiveNorm, ResidualBlock, UpBlock
 from models.mdmm import ConcatGenerator
 from solvers.drit import cross_cycle
-from solvers.schedules import gumbel_temperature
+from solvers.gmvae_drit import gumbel_temperature
 
 SMALL = {"attribute_dim": None, "gaussian_size": 4, "num_classes": 3}
 

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from conftest import SHARED
 from torch.distributions import Normal, kl_divergence
 
-from configs.schema import IIAETraining
+from configs.keys.iiae import IIAETraining
 from models.blocks import LOGVAR_MAX, Gaussian
 from models.iiae import IIAE, IIAEOutput
-from solvers.iiae import iiae_losses, kl_between, kl_to_standard, total_loss
+from solvers.iiae import iiae_losses, total_loss
+from solvers.losses import kl_between, kl_to_standard
 
 REFERENCE = SHARED / "reference/checkpoints/iiae_pytorch.json"
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from fakes import Shades, three_domains
 
-from solvers import interpolation
-from solvers.evaluation import fixed_batch, style_ends
-from solvers.grids import GAP, every_domain_grid
-from solvers.interpolation import (
+from solvers.evaluation.evaluate import fixed_batch, style_ends
+from solvers.visualization import interpolation
+from solvers.visualization.grids import GAP, every_domain_grid
+from solvers.visualization.interpolation import (
     FRAMES,
     STEPS,
     Ends,

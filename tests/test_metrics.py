@@ -9,7 +9,7 @@ from dataloader import open_dataset
 from dataloader.unpaired import Unpaired
 from models.iiae import IIAE
 from models.translator import Translator
-from solvers.metrics import l1, paired_metrics, recall_at_1, unpaired_metrics
+from solvers.evaluation.paired import l1, paired_metrics, recall_at_1, unpaired_metrics
 
 
 def brute_force(queries, keys, query_ids, key_ids) -> float:

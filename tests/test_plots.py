@@ -5,8 +5,17 @@ import torch
 from fakes import Shades, three_domains
 
 from dataloader.dataset import Batch
-from solvers.grids import GAP, component_grid, draw_grid
-from solvers.plots import COLOURS, EDGE, SIDE, curve, loss_curves, principal_components, scatter, style_space
+from solvers.visualization.grids import GAP, component_grid, draw_grid
+from solvers.visualization.plots import (
+    COLOURS,
+    EDGE,
+    SIDE,
+    curve,
+    loss_curves,
+    principal_components,
+    scatter,
+    style_space,
+)
 
 
 class Mixture(Shades):

@@ -8,7 +8,7 @@ import torch
 from fakes import Blender, Shades, digits_m, three_domains
 
 from dataloader import open_dataset
-from solvers.probes import FEATURES, features, probe, probe_metrics, shared_classes
+from solvers.evaluation.probes import FEATURES, features, probe, probe_metrics, shared_classes
 
 CPU = torch.device("cpu")
 

@@ -2,8 +2,8 @@ import json
 from html.parser import HTMLParser
 
 from configs.load import validate
-from solvers.report import MOST_POINTS, curves, write_pages
-from solvers.run_folder import RunFolder, find_run, new_run
+from solvers.run.folder import RunFolder, find_run, new_run
+from solvers.visualization.page import MOST_POINTS, curves, write_pages
 
 
 class Links(HTMLParser):

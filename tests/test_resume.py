@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import command, run_program, same_tensors, write_config
 
-from solvers.checkpoint import load_checkpoint
+from solvers.run.checkpoint import load_checkpoint
 
 LENGTH = 60
 

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 
-from configs.schema import IIAETraining, Training
-from solvers.schedules import inter_tempering, inter_weight, kl_annealing, learning_rate, seed_iteration
+from configs.keys.common import Training
+from configs.keys.iiae import IIAETraining
+from solvers.iiae import inter_tempering, inter_weight
+from solvers.schedules import kl_annealing, learning_rate, seed_iteration
 
 
 def test_milestones_equal_torchs_scheduler_step_by_step():

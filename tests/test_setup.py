@@ -10,7 +10,7 @@ from conftest import ROOT
 # may let its heap grow although it holds enough, depending on where small objects lie.
 COUNT = """
 import resource, sys, torch
-from solvers.setup import keep_freed_memory
+from solvers.run.setup import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 for round in range(30):

@@ -5,8 +5,8 @@ import sys
 
 import torch
 
-from configs.schema import Config
-from solvers.run_folder import RunError
+from configs.keys.common import Config
+from solvers.run.folder import RunError
 
 
 def pick_device(name: str, local_rank: int = 0) -> torch.device:

@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain, spread
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, one_domain, spread
-from solvers.report import NOT_LOSSES
+from solvers.visualization.page import NOT_LOSSES
 
 SIDE, EDGE, INK, PALE = 360, 26, (40, 40, 40), (215, 215, 215)
 COLOURS = ((31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40), (148, 103, 189), (140, 86, 75))

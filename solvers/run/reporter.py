@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from solvers.run_folder import RunFolder
+from solvers.run.folder import RunFolder
 
 
 class Reporter:

@@ -14,12 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from configs.schema import Adaptation
+from configs.keys.common import Adaptation
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, labels_of, one_domain
 from dataloader.loader import Shuffle
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, labels_of, one_domain
-from solvers.run_folder import RunError
+from solvers.run.folder import RunError
 
 COPIES = (1, 3, 5)  # translations of each source image, as in the paper's table
 SIDE = 32  # the classifier's pictures; larger ones are reduced to it

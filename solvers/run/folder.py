@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from configs.schema import Config
+from configs.keys.common import Config
 from dataloader.packed import sync
 
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain, spread
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, one_domain, spread
-from solvers.grids import directions
-from solvers.metrics import l1
-from solvers.run_folder import RunError
+from solvers.evaluation.paired import l1
+from solvers.run.folder import RunError
+from solvers.visualization.grids import directions
 
 INPUTS, STYLES = 100, 5  # ten pairs of five translations each of 100 images: 1,000 pairs, as in the paper
 PAIRS = INPUTS * STYLES * (STYLES - 1) // 2
@@ -96,7 +96,7 @@ def real_pairs(
 
 def check_lpips() -> Any:
     """torchmetrics' LPIPS class, where it can be used without a download. Raises RunError where it cannot."""
-    from solvers.torchvision_shim import import_torchvision
+    from solvers.run.torchvision_shim import import_torchvision
 
     try:
         import_torchvision()

@@ -1,8 +1,8 @@
 """What every model's config has in common: the kinds of values, training, test mode, network and the
-experiment itself. configs/schema.py adds each model's own.
+experiment itself. Each model's module beside this one adds its own.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -114,7 +114,9 @@ class Network(Section):
 
 
 class Config(Section):
-    """One experiment. Every model has a class of its own below; `model` picks it."""
+    """One experiment. Every model has a class of its own; `model` picks it."""
+
+    solver: ClassVar[str]  # "module:class" of what learns it
 
     schema_: str | None = Field(None, alias="$schema", exclude=True)
     id: Annotated[str, Field(min_length=1, max_length=100)]

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, one_domain
 
 IMAGES = 2000  # of each domain, at most
 FEATURES = 1024  # of each code, at most

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dataloader.dataset import Batch
 from models.translator import Translator
-from solvers.grids import draw_grid
+from solvers.visualization.grids import draw_grid
 
 STEPS = 8  # pictures in a strip, both ends included
 FRAMES = 16  # of a GIF from one end to the other

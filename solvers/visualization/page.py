@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from configs.schema import Config
-from solvers.run_folder import RunFolder, write_whole
+from configs.keys.common import Config
+from solvers.run.folder import RunFolder, write_whole
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -49,7 +49,7 @@ def write_pages(run: RunFolder, config: Config) -> None:
         if folder.name.isdigit()
     ]
     grids = sorted(path for path in run.results.glob("*") if path.suffix in (".png", ".gif"))
-    page = TEMPLATES.get_template("report.html.jinja")
+    page = TEMPLATES.get_template("page.html.jinja")
     rows = run.read_metrics()
     common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
     common["meanings"] = {

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain
 from dataloader.loader import in_order
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, one_domain
 
 
 def recall_at_1(

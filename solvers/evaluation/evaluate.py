@@ -6,14 +6,19 @@ from pathlib import Path
 
 import torch
 
-from configs.schema import Config, Test
+from configs.keys.common import Config, Test
 from dataloader import DataError
 from dataloader.dataset import Batch, Dataset
+from dataloader.domains import spread
 from models.translator import Translator
-from solvers.adaptation import adaptation_metrics, plan_adaptation
-from solvers.diversity import check_lpips, diversity_metrics
-from solvers.domains import spread
-from solvers.grids import (
+from solvers.evaluation.adaptation import adaptation_metrics, plan_adaptation
+from solvers.evaluation.diversity import check_lpips, diversity_metrics
+from solvers.evaluation.modes import clustering_metrics, mode_metrics
+from solvers.evaluation.paired import paired_metrics, unpaired_metrics
+from solvers.evaluation.probes import probe_metrics
+from solvers.run.folder import RunFolder, write_whole
+from solvers.run.reporter import Reporter
+from solvers.visualization.grids import (
     component_grid,
     directions,
     every_domain_grid,
@@ -21,7 +26,7 @@ from solvers.grids import (
     transfer_grid,
     translation_grid,
 )
-from solvers.interpolation import (
+from solvers.visualization.interpolation import (
     Ends,
     interpolation_frames,
     interpolation_strip,
@@ -29,12 +34,7 @@ from solvers.interpolation import (
     reference_ends,
     save_gif,
 )
-from solvers.metrics import paired_metrics, unpaired_metrics
-from solvers.modes import clustering_metrics, mode_metrics
-from solvers.plots import style_space
-from solvers.probes import probe_metrics
-from solvers.reporter import Reporter
-from solvers.run_folder import RunFolder, write_whole
+from solvers.visualization.plots import style_space
 
 ROWS = 8
 

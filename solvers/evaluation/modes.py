@@ -6,8 +6,8 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import normalized_mutual_info_score
 
 from dataloader.dataset import Dataset
+from dataloader.domains import count_of, in_batches, one_domain, spread
 from models.translator import Translator
-from solvers.domains import count_of, in_batches, one_domain, spread
 
 INPUTS, STYLES = 500, 4  # at most so many images of each other domain, each translated with so many styles
 COVERED = 0.01  # a mode is covered that has at least this share of the translations

@@ -1,0 +1,85 @@
+"""IIAE's keys (arXiv 2012.04251)."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.keys.common import Config, Count, Flag, Iterations, Network, Test, Training, Weight, Whole
+
+
+class IIAETraining(Training):
+    """IIAE's loss (arXiv 2012.04251, eq. 7): the weights of its terms and the annealing of its KLs."""
+
+    batch_size: Annotated[Whole, Field(ge=2)] = 16
+    """Pairs per iteration, over all processes together; at least 2, for BatchNorm."""
+    rec_weight: Weight = 1020.0
+    """Of the mean absolute error of both reconstructions."""
+    X_kld_weight: Weight = 1.02
+    """Of KL[q(z^x|x) || N(0,I)] and its y twin, annealed."""
+    S_kld_weight: Weight = 0.02
+    """Of KL[q(z^s|x,y) || N(0,I)], annealed."""
+    inter_kld_weight: Weight = 1.0
+    """Of KL[q(z^s|x,y) || r(z^s|x)] and of its y twin."""
+    inter_kl: Literal["exact", "reference"] = "exact"
+    """exact: that KL; reference: as the PyTorch reference writes it, which does not divide the squared
+    distance of the means by r's variance."""
+    inter_exact_iters: Annotated[list[Iterations], Field(min_length=2, max_length=2)] | None = None
+    """With inter_kl reference: [A, B] turns it into the exact KL between iterations A and B, by dividing by
+    r's variance to a power that rises from 0 to 1. Null: it stays."""
+    inter_kld_weight_end: Annotated[float, Field(gt=0)] | None = None
+    """inter_kld_weight grows (or falls) to this at max_iters, by the same factor each iteration, from B of
+    inter_exact_iters on, without that from the start on. Null: it stays."""
+    kld_scale: Literal["dataset", "none"] = "dataset"
+    """dataset: every KL times batch_size / number of training pairs, as the PyTorch reference; none: as the
+    paper."""
+    anneal_iters: Annotated[float, Field(gt=0)] = 25_000.0
+    """T in the annealing 1 - exp(-iteration / T) of the KLs to the prior."""
+    inter_anneal_iters: Weight = 0.0
+    """T of the same annealing for inter_kld_weight, which neither the paper nor the reference anneals; 0:
+    none."""
+
+    @model_validator(mode="after")
+    def _inter_keys_agree(self) -> Self:
+        exact = self.inter_exact_iters
+        if exact is not None and self.inter_kl == "exact":
+            raise ValueError("inter_kl reference with inter_exact_iters; exact is exact from the start")
+        if exact is not None and exact[0] > exact[1]:
+            raise ValueError(f"in inter_exact_iters two iterations, the earlier first, not {exact}")
+        if self.inter_kld_weight_end is not None and not self.inter_kld_weight:
+            raise ValueError("inter_kld_weight above 0 where inter_kld_weight_end is given")
+        return self
+
+
+class IIAENetwork(Network):
+    """Widths and latent sizes; the defaults are the reference's."""
+
+    base_width: Count = 32
+    """Channels of the first convolution; they double up to 8 times this."""
+    stages: Annotated[Whole, Field(ge=1, le=9)] | None = None
+    """Halvings in each encoder; null: 4, at 32 x 32 3."""
+    exclusive_dim: Count = 8
+    shared_dim: Count = 128
+    shared_trunk: Flag = True
+    """One feature extractor for both domains; false: one each."""
+    tied_trunk: Flag = False
+    """With shared_trunk false: a domain's feature extractor is its exclusive encoder's trunk."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """In the first two stages of the decoders."""
+    posterior_init: Literal["kaiming", "small"] = "kaiming"
+    """Initial weights of the layers that give means and logvars: kaiming, as the reference; small: they start
+    near N(0, I), from which short runs learn faster."""
+
+
+class IIAEConfig(Config):
+    solver: ClassVar[str] = "solvers.iiae:IIAESolver"
+    model: Literal["IIAE"]
+    training: IIAETraining = Field(default_factory=IIAETraining)
+    test: Test = Field(default_factory=Test)
+    network: IIAENetwork = Field(default_factory=IIAENetwork)
+
+    @field_validator("resolution")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("a power of two from 32 up (32, 64, 128, 256, 512)")
+        return value

@@ -1,0 +1,1 @@
+"""What people look at: grids, interpolations, plots and the page of a run."""
