@@ -143,7 +143,7 @@ def pairs_case(folder: Path, options: Any) -> Case:
     for split in ("train", "test"):
         write_split(folder / "pairs" / split, digit_arrays(digits, labels, split), dataset="MNIST-CDCB")
     size = options.resolution
-    ours = open_dataset("MNIST-CDCB", folder / "pairs", "train", size)
+    ours = open_dataset("dataloader.cdcb:open_mnist", folder / "pairs", "train", size)
     files = folder / "pngs"
     files.mkdir()
     for index in range(min(options.pictures, len(ours))):
@@ -169,7 +169,7 @@ def folders_case(folder: Path, options: Any) -> Case:
             square = photo.crop((left, top, left + side, top + side))
             Image.fromarray(resized(square, size, size)).save(root / domain / f"{index:05}.jpg", quality=90)
     crop = round(size * CROP)
-    ours = open_dataset("Folders", root, "train", crop, load_size=size)
+    ours = open_dataset("dataloader.folders:open_folders", root, "train", crop, load_size=size)
     files = [list_images(root / domain) for domain in ("trainA", "trainB")]
     reference = PicturePairs(files, transforms(size, crop), items(options))
     return Case(f"folders_{size}", ours, reference, {"dataset": "Folders", "path_to_data": str(root)})

@@ -7,21 +7,42 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic.json_schema import models_json_schema
 
-from configs.keys import MODELS
+from configs.keys import DATASETS, MODELS
 
 FOLDER = Path(__file__).parent
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema that editors complete and check configs by."""
-    first, *others = MODELS.values()
-    kinds: Any = first
-    for kind in others:
-        kinds |= kind
-    schema = TypeAdapter(kinds).json_schema(by_alias=True)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    """The JSON Schema that editors complete and check configs by: the model's own, and for `data` that of the
+    data set."""
+    classes = [(kind, "validation") for kind in (*MODELS.values(), *DATASETS.values())]
+    references, found = models_json_schema(classes, by_alias=True)
+    models = {name: references[kind, "validation"] for name, kind in MODELS.items()}
+    sets = {name: references[kind, "validation"] for name, kind in DATASETS.items()}
+    for reference in models.values():
+        properties = found["$defs"][reference["$ref"].rpartition("/")[2]]["properties"]
+        properties["dataset"] = {"enum": list(DATASETS), "type": "string"}
+        properties["data"] = {}
+        properties["extends"] = {
+            "type": "string",
+            "description": "Another config, of which this one differs.",
+        }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "properties": {"model": {"enum": list(MODELS)}, "dataset": {"enum": list(DATASETS)}},
+        "allOf": [
+            *(when("model", name, reference) for name, reference in models.items()),
+            *(when("dataset", name, {"properties": {"data": reference}}) for name, reference in sets.items()),
+        ],
+        "$defs": found["$defs"],
+    }
+
+
+def when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
+    """`then` holds where the config's `key` is `value`."""
+    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
 if __name__ == "__main__":

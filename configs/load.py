@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from configs.keys import MODELS, Config
+from configs.keys import DATASETS, MODELS, Config, config_class
 from configs.keys.common import Section
 
 
@@ -74,22 +74,27 @@ def apply_override(values: dict[str, Any], word: str) -> None:
 
 def validate(values: dict[str, Any], source: str) -> Config:
     """The Config that `values` describe; ConfigError names the first fault and lists where others are."""
-    model = values.get("model")
-    if "model" not in values:
-        raise ConfigError(f"{source}: model is missing; allowed: {', '.join(MODELS)}")
-    if not isinstance(model, str) or model not in MODELS:
-        raise ConfigError(
-            f"{source}: model: got {show(model)}; allowed: {', '.join(MODELS)}{near(str(model), MODELS)}"
-        )
+    kinds = config_class(choice(values, "model", MODELS, source), choice(values, "dataset", DATASETS, source))
     try:
-        return MODELS[model].model_validate(values)
+        return kinds.model_validate(values)
     except ValidationError as error:
         faults = error.errors(include_url=False)
         first, others = faults[0], dict.fromkeys(key_of(fault) for fault in faults)
         others.pop(key_of(first))
         others.pop("", None)
         more = f" (also wrong: {', '.join(others)})" if others else ""
-        raise ConfigError(f"{source}: {explain(first, MODELS[model], faults)}{more}") from None
+        raise ConfigError(f"{source}: {explain(first, kinds, faults)}{more}") from None
+
+
+def choice(values: dict[str, Any], key: str, known: Any, source: str) -> str:
+    """The value of a key that picks a class. Raises ConfigError where it is missing or unknown."""
+    if key not in values:
+        raise ConfigError(f"{source}: {key} is missing; allowed: {', '.join(known)}")
+    value = values[key]
+    if not isinstance(value, str) or value not in known:
+        allowed_words = ", ".join(known) + near(str(value), known)
+        raise ConfigError(f"{source}: {key}: got {show(value)}; allowed: {allowed_words}")
+    return value
 
 
 def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, Any]]) -> str:
@@ -103,7 +108,8 @@ def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, 
         ]
         section = ".".join(map(str, fault["loc"][:-1]))
         close = (
-            near(str(fault["loc"][-1]), known, section)
+            elsewhere(model, str(fault["loc"][-1]))
+            or near(str(fault["loc"][-1]), known, section)
             or f"; known keys {f'in {section}' if section else 'here'}: {', '.join(known)}"
         )
         return f"{key} is no key of this config{close}"
@@ -160,6 +166,16 @@ def section_of(model: type[Section], loc: tuple[Any, ...]) -> type[Section]:
     for part in loc[:-1]:
         model = model.model_fields[part].annotation
     return model
+
+
+def elsewhere(model: type[Section], key: str) -> str:
+    """'; did you mean ...?' where another section has this very key, or the data set's own."""
+    for name, field in model.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section) and key in section.model_fields:
+            return f"; did you mean {name}.{key}?"
+    owners = [name for name, data in DATASETS.items() if key in data.model_fields]
+    return f"; data.{key} is a key of dataset {' and '.join(owners)}" if owners else ""
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Data sets by the name that a config gives them.
+"""Data sets, each a module here, and the opening of one split.
 
 PyTorch is loaded when a set is opened, not before: preprocessing and its workers do without it.
 """
@@ -12,22 +12,13 @@ from dataloader.packed import DataError
 if TYPE_CHECKING:
     from dataloader.dataset import Dataset
 
-OPENERS = {  # name: module, function(folder, split, resolution) -> Dataset
-    "MNIST-CDCB": ("dataloader.cdcb", "open_mnist"),
-    "Digits-CDCB": ("dataloader.cdcb", "open_digits"),
-    "Cars": ("dataloader.cars", "open_cars"),
-    "AFHQ": ("dataloader.afhq", "open_afhq"),  # option: domains
-    "Folders": ("dataloader.folders", "open_folders"),  # option: load_size
-    "Colour-Modes": ("dataloader.colour_modes", "open_colour_modes"),
-    "MNIST-M": ("dataloader.mnist_m", "open_mnist_m"),
-}
+
+def open_dataset(opener: str, folder: str | Path, split: str, size: Any, **options: Any) -> "Dataset":
+    """One split ("train" or "test") of the data set in `folder` that `opener` ("module:function") opens, as
+    images of `size` (a number, or height and width), with the options that it has. Raises DataError with what
+    to do about it."""
+    module, _, function = opener.partition(":")
+    return getattr(import_module(module), function)(Path(folder), split, size, **options)
 
 
-def open_dataset(name: str, folder: str | Path, split: str, resolution: int, **options: Any) -> "Dataset":
-    """One split ("train" or "test") of the data set `name` in `folder`, with the options that its opener has.
-    Raises DataError with what to do about it."""
-    module, function = OPENERS[name]
-    return getattr(import_module(module), function)(Path(folder), split, resolution, **options)
-
-
-__all__ = ["OPENERS", "DataError", "open_dataset"]
+__all__ = ["DataError", "open_dataset"]

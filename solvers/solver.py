@@ -353,9 +353,8 @@ class Solver:
     def open_alone(self, split: str) -> Dataset:
         """One split, without waiting for other processes."""
         config = self.config
-        return open_dataset(
-            config.dataset, config.data_folder, split, config.resolution, **config.data_options
-        )
+        data = config.data
+        return open_dataset(data.opener, config.data_folder, split, config.resolution, **data.options)
 
     def training_split(self) -> Dataset:
         """The training split for test mode, which runs on rank 0 alone. Raises DataError."""

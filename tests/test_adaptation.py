@@ -166,7 +166,7 @@ def test_a_classifier_learns_what_can_be_learnt():
 
 
 def test_it_is_on_by_itself_for_unpaired_data_with_a_common_label_only(digits_folder):
-    paired = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    paired = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     unpaired = digits_m(0, 20)
     plan = plan_adaptation(Adaptation(), unpaired)
     assert plan is not None and (plan.source, plan.target) == (0, 1)

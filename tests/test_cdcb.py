@@ -9,6 +9,7 @@ from conftest import SHARED
 from scipy import stats
 from sklearn.datasets import load_digits
 
+from configs.keys import DATASETS
 from dataloader import DataError, open_dataset
 from dataloader.cdcb import draw_colours, render_pairs
 from dataloader.idx import read_idx
@@ -35,7 +36,7 @@ def test_a_rendered_pair_is_white_on_colour_and_colour_on_black():
 
 @pytest.mark.parametrize("resolution", [32, 64, 256])
 def test_pairs_are_rendered_at_any_resolution_within_range(digits_folder, resolution):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", resolution)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", resolution)
     batch = data.at(np.arange(5))
     assert [image.shape for image in batch.images] == [(5, 3, resolution, resolution)] * 2
     assert all(image.min() >= -1 and image.max() <= 1 for image in batch.images)
@@ -57,8 +58,8 @@ def test_colours_are_uniform_independent_and_the_same_everywhere():
 
 
 def test_digits_cdcb_makes_itself_from_the_bundled_digits_with_no_digit_in_both_splits(tmp_path):
-    train = open_dataset("Digits-CDCB", tmp_path / "new", "train", 32)
-    test = open_dataset("Digits-CDCB", tmp_path / "new", "test", 32)
+    train = open_dataset("dataloader.cdcb:open_digits", tmp_path / "new", "train", 32)
+    test = open_dataset("dataloader.cdcb:open_digits", tmp_path / "new", "test", 32)
     used = [{d.tobytes() for d in split.arrays["digits"]} for split in (train, test)]
     source = {np.round(d * 255 / 16).astype(np.uint8).tobytes() for d in load_digits().images}
     assert used[0] | used[1] == source
@@ -67,7 +68,7 @@ def test_digits_cdcb_makes_itself_from_the_bundled_digits_with_no_digit_in_both_
 
 
 def test_labels_follow_their_digits(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     bundle = load_digits()
     known = {
         np.round(d * 255 / 16).astype(np.uint8).tobytes(): t for d, t in zip(bundle.images, bundle.target)
@@ -93,7 +94,7 @@ def test_idx_files_are_read_gzipped_or_not_and_refused_when_truncated(tmp_path):
 
 @pytest.mark.skipif(not (SHARED / "data/mnist").exists(), reason="no MNIST at hand")
 def test_real_mnist_opens_straight_from_its_idx_files():
-    data = open_dataset("MNIST-CDCB", SHARED / "data/mnist", "test", 32)
+    data = open_dataset("dataloader.cdcb:open_mnist", SHARED / "data/mnist", "test", 32)
     assert len(data) == 10_000
     batch = data.at(np.arange(4))
     assert batch.labels[0]["digit"].tolist() == [7, 2, 1, 0]  # as published
@@ -103,13 +104,13 @@ def test_real_mnist_opens_straight_from_its_idx_files():
 
 def test_a_missing_data_set_says_how_to_make_it(tmp_path):
     with pytest.raises(DataError, match=r"no MNIST-CDCB at .*bash download/mnist_cdcb.sh"):
-        open_dataset("MNIST-CDCB", tmp_path / "none", "train", 32)
+        open_dataset("dataloader.cdcb:open_mnist", tmp_path / "none", "train", 32)
 
 
 def test_a_foreign_folder_is_not_written_into(tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(DataError, match="holds something else"):
-        open_dataset("Digits-CDCB", tmp_path, "train", 32)
+        open_dataset("dataloader.cdcb:open_digits", tmp_path, "train", 32)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -146,7 +147,7 @@ def test_another_data_set_is_refused_in_one_line(tmp_path):
         write_split(tmp_path / split, {"images": np.zeros((2, 24, 8, 8, 1), np.uint8)}, dataset="Cars")
     for name in ("MNIST-CDCB", "Digits-CDCB"):
         with pytest.raises(DataError, match=f"holds Cars, not {name}"):
-            open_dataset(name, tmp_path, "train", 32)
+            open_dataset(DATASETS[name].opener, tmp_path, "train", 32)
 
 
 def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path, monkeypatch):

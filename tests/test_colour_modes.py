@@ -10,8 +10,8 @@ from conftest import contents
 from fakes import Blender
 from sklearn.datasets import load_digits
 
-from dataloader import DataError, open_dataset
-from dataloader.colour_modes import COLOURS, FAR, FREQUENCIES, hue
+from dataloader import DataError
+from dataloader.colour_modes import COLOURS, FAR, FREQUENCIES, hue, open_colour_modes
 from models.translator import Translator
 from solvers.evaluation.modes import clustering_metrics, coverage, matched_accuracy, mode_metrics
 
@@ -28,9 +28,9 @@ def whole(dataset):
 
 
 def test_it_makes_itself_of_digits_once_and_holds_no_digit_in_both_domains(folder):
-    train, test = (open_dataset("Colour-Modes", folder, split, 32) for split in ("train", "test"))
+    train, test = (open_colour_modes(folder, split, 32) for split in ("train", "test"))
     before = contents(folder)
-    assert before and open_dataset("Colour-Modes", folder, "test", 32).streams == test.streams
+    assert before and open_colour_modes(folder, "test", 32).streams == test.streams
     assert contents(folder) == before
     assert (train.streams, test.streams) == ((719, 4 * 718), (180, 4 * 180))
     assert (train.domains, train.paired) == (("white", "coloured"), False)
@@ -46,7 +46,7 @@ def test_it_makes_itself_of_digits_once_and_holds_no_digit_in_both_domains(folde
 
 
 def test_modes_have_their_frequencies_and_little_noise_and_can_be_told_by_looks_at_any_size(folder):
-    train = open_dataset("Colour-Modes", folder, "train", 32)
+    train = open_colour_modes(folder, "train", 32)
     modes = whole(train).labels[1]["mode"].numpy()
     assert np.abs(np.bincount(modes) / len(modes) - FREQUENCIES).max() < 0.03
     spread = [train.colours[modes == mode].std(axis=0).max() for mode in range(5)]
@@ -55,7 +55,7 @@ def test_modes_have_their_frequencies_and_little_noise_and_can_be_told_by_looks_
     apart = [(a - b).norm().item() for a, b in itertools.combinations(centres, 2)]
     assert min(apart) > 2 * FAR  # no picture is near two modes
     for resolution in (32, 64):
-        test = open_dataset("Colour-Modes", folder, "test", resolution)
+        test = open_colour_modes(folder, "test", resolution)
         images, labels = whole(test)
         assert torch.equal(test.mode_of(images[1]), labels[1]["mode"])
         assert (test.mode_of(images[0]) == -1).all()  # white is no mode
@@ -64,7 +64,7 @@ def test_modes_have_their_frequencies_and_little_noise_and_can_be_told_by_looks_
 
 
 def test_white_digits_are_grey_and_coloured_ones_their_colour_times_the_digit(folder):
-    test = open_dataset("Colour-Modes", folder, "test", 32)
+    test = open_colour_modes(folder, "test", 32)
     images, _ = whole(test)
     assert torch.equal(images[0][:, 0], images[0][:, 1]) and torch.equal(images[0][:, 0], images[0][:, 2])
     zero_to_one = (images[1] + 1) / 2
@@ -83,12 +83,12 @@ def test_mnists_files_are_read_as_they_are_and_other_folders_are_refused(tmp_pat
     for name, count in (("train", 9), ("t10k", 5)):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", rng.integers(0, 256, (count, 28, 28), np.uint8))
         write_idx(tmp_path / f"{name}-labels-idx1-ubyte", rng.integers(0, 10, count).astype(np.uint8))
-    assert open_dataset("Colour-Modes", tmp_path, "train", 32).streams == (5, 4)
-    assert open_dataset("Colour-Modes", tmp_path, "test", 32).streams == (3, 2)
+    assert open_colour_modes(tmp_path, "train", 32).streams == (5, 4)
+    assert open_colour_modes(tmp_path, "test", 32).streams == (3, 2)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").write_text("")
     with pytest.raises(DataError, match="holds something else than Colour-Modes"):
-        open_dataset("Colour-Modes", tmp_path / "other", "train", 32)
+        open_colour_modes(tmp_path / "other", "train", 32)
 
 
 class Painter(Translator):
@@ -120,7 +120,7 @@ class Painter(Translator):
 
 
 def test_modes_of_translations_are_counted_against_real_ones(folder):
-    test = open_dataset("Colour-Modes", folder, "test", 32)
+    test = open_colour_modes(folder, "test", 32)
     real = np.bincount(whole(test).labels[1]["mode"]) / 720
     shares = [0.5, 0.3, 0.2, 0.0, 0.0]
     found = mode_metrics(Painter(test, shares), test, 64, 0, CPU)
@@ -140,7 +140,7 @@ def test_coverage_equals_a_computation_by_hand():
 
 
 def test_components_are_held_against_labels(folder):
-    test = open_dataset("Colour-Modes", folder, "test", 32)
+    test = open_colour_modes(folder, "test", 32)
     found = clustering_metrics(Painter(test, [1.0]), test, 64, CPU)
     truth = whole(test).labels[1]["mode"].numpy()
     best = ((truth == 0).sum() + (truth == 1).sum() + (truth == 2).sum()) / len(truth)
@@ -163,7 +163,7 @@ def test_matched_accuracy_equals_a_search_through_all_matchings():
 
 
 def test_without_modes_or_components_nothing_is_counted(folder):
-    test = open_dataset("Colour-Modes", folder, "test", 32)
+    test = open_colour_modes(folder, "test", 32)
     assert clustering_metrics(Blender(), test, 64, CPU) == {}
     test.mode_domain = None
     assert mode_metrics(Painter(test, [1.0]), test, 64, 0, CPU) == {}

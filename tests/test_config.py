@@ -81,22 +81,41 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
         ("training.inter_exact_iters=[5]", ["training.inter_exact_iters: got [5]", "at least 2 items"]),
         ('training.milestones=[1, "a"]', ["training.milestones.1", '"a"', "a whole number"]),
         ("resolution=100", ["resolution: got 100", "a power of two from 32 up"]),
+        ("resolution=16", ["resolution: got 16", "from 32 to 1024, or [height, width]"]),
+        ("resolution=[64]", ["resolution: got [64]", "[height, width] of such"]),
+        ("resolution=[64, 96]", ["resolution: got [64, 96]", "a power of two"]),
         ("train=2", ["train: got 2", "0 or 1"]),
         ("device=gpu", ['device: got "gpu"', "cuda"]),
         ("model=iiae", ['model: got "iiae"', "did you mean IIAE?"]),
-        ("dataset=MNIST", ['dataset: got "MNIST"', '"MNIST-CDCB"']),
+        ("dataset=MNIST", ['dataset: got "MNIST"', "MNIST-CDCB", "did you mean MNIST-M?"]),
         ("training=3", ["training: got 3", "an object"]),
         ("id=../x", ["id: got", "names a folder"]),
         ("training.restored_model_path=x", ["training.resume_iters is 0", "latest"]),
-        ("load_size=286", ["load_size only with dataset Folders"]),
-        ('domains=["cat", "dog"]', ["domains only with dataset AFHQ"]),
-        ('domains=["cat", "cow"]', ["domains.1", '"cow"', '"wild"']),
+        ("load_size=286", ["load_size is no key", "data.load_size is a key of dataset Folders"]),
+        ("batch_size=8", ["batch_size is no key", "did you mean training.batch_size?"]),
+        ('data.domains=["cat", "dog"]', ["data.domains is no key", "a key of dataset AFHQ"]),
+        ("data=3", ["data: got 3", "an object"]),
         ("train", ["'train' is no override", "key=value"]),
         ("id.x=3", ["'id.x=3'", "holds no keys"]),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(override, parts):
     line = refusal(SAMPLE, override)
+    assert all(part in line for part in parts), line
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "parts"),
+    [
+        ("iiae_afhq", 'data.domains=["cat", "cow"]', ["data.domains.1", '"cow"', '"wild"']),
+        ("iiae_afhq", 'data.domains=["cat", "cat"]', ["data.domains: got", "two different domains"]),
+        ("iiae_afhq", "data.domain=3", ["data.domain is no key", "did you mean data.domains?"]),
+        ("drit_yosemite", "data.load_size=200", ["data.load_size of at least the resolution, [216, 216]"]),
+        ("drit_yosemite", "resolution=50", ["resolution: got 50", "a multiple of 4 from 32 up"]),
+    ],
+)
+def test_the_section_data_has_the_keys_of_its_data_set(name, override, parts):
+    line = refusal(ROOT / f"configs/{name}.json", override)
     assert all(part in line for part in parts), line
 
 
@@ -122,6 +141,7 @@ def test_a_schedule_of_the_inter_kl_that_cannot_be_is_refused(words, part):
         ('{"id": 1,}', "not valid JSON"),
         ('{"id": "a", "id": "b"}', "'id' stands there twice"),
         ('{"model": "IIAE", "dataset": "Digits-CDCB"}', "id is missing"),
+        ('{"model": "IIAE"}', "dataset is missing; allowed: Digits-CDCB, MNIST-CDCB"),
         ('{"model": ["IIAE"]}', 'model: got ["IIAE"]'),
         ('{"extends": "itself.json"}', "leads back to itself"),
         ('{"extends": 3}', "extends: got 3"),

@@ -12,6 +12,7 @@ from conftest import ROOT, SHARED, contents, noise
 from download_server import Server, md5, server
 from test_unpack import call, refused, tar_of, zip_of
 
+from configs.keys import DATASETS
 from dataloader import open_dataset
 from dataloader.packed import read_split
 from dataloader.toy_cars import mat_bytes
@@ -60,7 +61,7 @@ def archive(name: str, path: Path, *more: tuple[str, object]) -> bytes:
 
 def open_set(name: str, target: Path) -> int:
     dataset, resolution, options = SETS[name]
-    return len(open_dataset(dataset, target, "train", resolution, **options))
+    return len(open_dataset(DATASETS[dataset].opener, target, "train", resolution, **options))
 
 
 @pytest.mark.parametrize("name", ARCHIVES)

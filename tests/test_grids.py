@@ -56,7 +56,7 @@ def test_to_uint8_maps_minus_one_to_0_and_one_to_255():
 def test_the_columns_of_a_translation_grid_are_what_the_verbs_make(digits_folder):
     torch.manual_seed(0)
     model = IIAE(32, base_width=4).eval()
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     batch = fixed_batch(data, torch.device("cpu"), 3)
     picture = translation_grid(model, batch, 0, 1, seed=5, randoms=2, paired=True)
     x, y = batch.images
@@ -80,7 +80,7 @@ def test_the_columns_of_a_translation_grid_are_what_the_verbs_make(digits_folder
 def test_a_transfer_grid_has_contents_down_and_styles_across(digits_folder):
     torch.manual_seed(0)
     model = IIAE(32, base_width=4).eval()
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     batch = fixed_batch(data, torch.device("cpu"), 6)
     picture = transfer_grid(model, batch, 1, 0, side=3)
     top = picture.shape[0] - 4 * (64 + GAP)

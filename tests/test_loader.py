@@ -28,7 +28,7 @@ def test_seeds_and_streams_give_orders_of_their_own():
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_a_loader_that_starts_later_gives_the_same_batches(digits_folder, workers):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     loader = TrainLoader(data, 48, seed=1, device=CPU, workers=workers)
     straight = dict(loader.iterate(0, 20))
     later = dict(loader.iterate(13, 20))
@@ -37,20 +37,20 @@ def test_a_loader_that_starts_later_gives_the_same_batches(digits_folder, worker
 
 
 def test_processes_share_a_batch_without_overlap(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "train", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "train", 32)
     alone = TrainLoader(data, 12, seed=2, device=CPU).raw(7)["colours"]
     shares = [TrainLoader(data, 12, seed=2, device=CPU, rank=r, world=3).raw(7)["colours"] for r in range(3)]
     assert torch.equal(torch.stack(shares, dim=1).flatten(0, 1), alone)
 
 
 def test_an_error_in_a_reader_reaches_the_training_loop(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     data.read = lambda *_: (_ for _ in ()).throw(OSError("disk on fire"))
     with pytest.raises(OSError, match="disk on fire"):
         next(TrainLoader(data, 4, seed=0, device=CPU, workers=2).iterate(0, 5))
 
 
 def test_in_order_covers_a_split_once_and_in_order(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     digits = torch.cat([batch.labels[0]["digit"] for batch in in_order(data, 77, CPU)])
     assert torch.equal(digits, torch.from_numpy(np.array(data.arrays["labels"])).long())

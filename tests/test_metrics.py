@@ -68,7 +68,7 @@ class Known(Translator):
 
 
 def test_a_model_with_perfect_codes_gets_perfect_numbers(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = paired_metrics(Known(), data, 50, torch.device("cpu"))
     assert metrics["retrieval/shared/x_to_y"] > 0.98 and metrics["retrieval/shared/y_to_x"] > 0.98
     assert metrics["retrieval/exclusive/x_to_y"] < 0.03 and metrics["retrieval/exclusive/y_to_x"] < 0.03
@@ -77,7 +77,7 @@ def test_a_model_with_perfect_codes_gets_perfect_numbers(digits_folder):
 
 
 def test_numbers_do_not_depend_on_the_batch_size_and_equal_a_loop(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     model = Known()
     numbers = [paired_metrics(model, data, size, torch.device("cpu")) for size in (7, 360)]
     assert numbers[0] == pytest.approx(numbers[1], abs=1e-6)
@@ -117,6 +117,6 @@ class ContentOnly(Known):
 
 
 def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
-    data = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = paired_metrics(ContentOnly(), data, 90, torch.device("cpu"))
     assert set(metrics) == {"retrieval/shared/x_to_y", "retrieval/shared/y_to_x"}

@@ -73,8 +73,8 @@ def error_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
 def test_mnists_files_become_the_set_that_they_are_when_opened_directly(idx, tmp_path):
     assert make(idx, tmp_path / "set") == 0
     for split, count in COUNTS.items():
-        made = open_dataset("MNIST-CDCB", tmp_path / "set", split, 32)
-        direct = open_dataset("MNIST-CDCB", idx, split, 32)
+        made = open_dataset("dataloader.cdcb:open_mnist", tmp_path / "set", split, 32)
+        direct = open_dataset("dataloader.cdcb:open_mnist", idx, split, 32)
         assert len(made) == count
         a, b = (dataset.at(np.arange(count)) for dataset in (made, direct))
         assert all((p == q).all() for p, q in zip(a.images, b.images))
@@ -97,7 +97,7 @@ def test_original_pictures_are_stored_as_they_are_x_left_and_y_right(pictures, t
         expected = np.stack([[pair(index)[:, :32], pair(index)[:, 32:]] for index in range(count)])
         assert arrays["images"].dtype == np.uint8 and (arrays["images"] == expected).all()
         assert meta["count"] == count and meta["resolution"] == 32 and meta["left_out"] == []
-    x = open_dataset("MNIST-CDCB", tmp_path / "set", "test", 32).at(np.arange(1)).images[0]
+    x = open_dataset("dataloader.cdcb:open_mnist", tmp_path / "set", "test", 32).at(np.arange(1)).images[0]
     assert np.allclose(x[0].permute(1, 2, 0).numpy(), pair(0)[:, :32] / 127.5 - 1, atol=1e-6)
 
 
@@ -216,7 +216,7 @@ def test_a_damaged_set_is_made_again(idx, tmp_path):
     made = contents(tmp_path / "set")
     (tmp_path / "set" / "train" / "digits.npy").write_bytes(b"spoilt")
     with pytest.raises(DataError, match="preprocess it again"):
-        open_dataset("MNIST-CDCB", tmp_path / "set", "train", 32)
+        open_dataset("dataloader.cdcb:open_mnist", tmp_path / "set", "train", 32)
     assert make(idx, tmp_path / "set") == 0
     assert contents(tmp_path / "set") == made
 

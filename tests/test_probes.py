@@ -75,7 +75,7 @@ def test_real_codes_of_digits_say_the_digit_and_the_domain_the_same_every_time(d
     found = probe_metrics(Blender(), digits_m(0, 500), 100, 0, CPU)
     assert found["probe/content/domain"] > 0.9 and found["probe/content/digit"] > 0.4
     assert probe_metrics(Blender(), digits_m(0, 500), 33, 0, CPU) == pytest.approx(found, abs=0.02)
-    paired = open_dataset("Digits-CDCB", digits_folder, "test", 32)
+    paired = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     assert {"probe/content/domain", "probe/content/digit"} <= set(
         probe_metrics(Blender(), paired, 90, 0, CPU)
     )

@@ -2,11 +2,14 @@
 other module here one model's keys: the list of models gathers itself from them.
 """
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
+
+from pydantic import Field, create_model
 
 from configs.keys.common import Config
+from configs.keys.data import DATASETS
 
 NO_MODELS = ("__init__", "common", "data")
 
@@ -26,6 +29,15 @@ def gather_models() -> dict[str, type[Config]]:
 
 
 MODELS = gather_models()
-DATASETS: tuple[str, ...] = get_args(Config.model_fields["dataset"].annotation)
 
-__all__ = ["DATASETS", "MODELS", "Config"]
+
+@cache
+def config_class(model: str, dataset: str) -> type[Config]:
+    """The model's config class with the keys of this data set for its section `data`."""
+    base, data = MODELS[model], DATASETS[dataset]
+    return create_model(
+        base.__name__, __base__=base, __module__=base.__module__, data=(data, Field(default_factory=data))
+    )
+
+
+__all__ = ["DATASETS", "MODELS", "Config", "config_class"]

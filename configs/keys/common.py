@@ -17,12 +17,25 @@ def _flag(value: Any) -> Any:
     return bool(value) if isinstance(value, int) and value in (0, 1) else value
 
 
+def _resolution(value: Any) -> Any:
+    """Images have sides of 32 to 1024 pixels."""
+    sides = [_whole(side) for side in (value if isinstance(value, list) else [value])]
+    right = all(type(side) is int and 32 <= side <= 1024 for side in sides)
+    if not right or len(sides) != (2 if isinstance(value, list) else 1):
+        raise ValueError("a whole number from 32 to 1024, or [height, width] of such")
+    return sides if isinstance(value, list) else sides[0]
+
+
 Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
 Count = Annotated[Whole, Field(ge=1)]
 Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool | Literal[0, 1])]
 Iterations = Annotated[Whole, Field(ge=0)]
 Iteration = Iterations | Literal["latest"]
 Weight = Annotated[float, Field(ge=0)]
+Side = Annotated[int, Field(ge=32, le=1024)]
+Sides = Annotated[list[Side], Field(min_length=2, max_length=2)]
+Resolution = Annotated[int | list[int], BeforeValidator(_resolution, json_schema_input_type=Side | Sides)]
+Size = tuple[int, int]  # height, width
 
 
 class Section(BaseModel):
@@ -109,6 +122,20 @@ class Test(Section):
     adaptation: Adaptation = Field(default_factory=Adaptation)
 
 
+class Data(Section):
+    """What belongs to the data set: every set has a class of its own in data.py; `dataset` picks it."""
+
+    opener: ClassVar[str] = ""  # "module:function" (folder, split, size, **these keys) -> one split
+
+    def check(self, size: Size) -> None:
+        """Whether these keys go with images of this size. Raises ValueError that says what is allowed."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the opener takes beside folder, split and size."""
+        return {}
+
+
 class Network(Section):
     """What every model's networks take; each model adds its own."""
 
@@ -122,19 +149,16 @@ class Config(Section):
     id: Annotated[str, Field(min_length=1, max_length=100)]
     """The experiment's name; part of its run folder's name."""
     model: str
-    dataset: Literal["MNIST-CDCB", "Digits-CDCB", "Cars", "AFHQ", "Folders", "MNIST-M", "Colour-Modes"]
+    dataset: str
     path_to_data: str = ""
     """The data set's folder. Empty: data/<dataset>."""
     train: Annotated[
         Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))
     ] = 1
     """1 trains (then tests), 0 tests."""
-    resolution: Annotated[Whole, Field(ge=32, le=1024)] = 256
-    """Height and width of the images, in pixels."""
-    load_size: Annotated[Whole, Field(ge=32, le=2048)] | None = None
-    """Folders: resize to this, then crop to the resolution (DRIT: 256 to 216). Null: no crop."""
-    domains: Annotated[list[Literal["cat", "dog", "wild"]], Field(min_length=2, max_length=2)] | None = None
-    """AFHQ: which are x and y. Null: cat and dog."""
+    resolution: Resolution = 256
+    """Of the images, in pixels: a number for squares, or [height, width]."""
+    data: Data = Field(default_factory=Data)
     run_dir: str | None = None
     """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
     output_dir: str = "runs"
@@ -160,21 +184,20 @@ class Config(Section):
         return value
 
     @model_validator(mode="after")
-    def _options_belong_to_the_data_set(self) -> Self:
-        if self.load_size is not None and self.dataset != "Folders":
-            raise ValueError(f"load_size only with dataset Folders, not {self.dataset}")
-        if self.load_size is not None and self.load_size < self.resolution:
-            raise ValueError(f"load_size of at least the resolution, {self.resolution}, not {self.load_size}")
-        if self.domains is not None and (self.dataset != "AFHQ" or len(set(self.domains)) < 2):
-            raise ValueError("domains only with dataset AFHQ, and two different ones")
+    def _data_fit_the_size(self) -> Self:
+        self.data.check(self.size)
         return self
 
     @property
-    def data_options(self) -> dict[str, Any]:
-        """What the data set's opener takes beside folder, split and resolution."""
-        given = {"load_size": self.load_size, "domains": self.domains and tuple(self.domains)}
-        return {name: value for name, value in given.items() if value is not None}
+    def size(self) -> Size:
+        """Height and width of the images, in pixels."""
+        return size_of(self.resolution)
 
     @property
     def data_folder(self) -> str:
         return self.path_to_data or f"data/{self.dataset}"
+
+
+def size_of(resolution: int | list[int]) -> Size:
+    """Height and width of a resolution as a config gives it."""
+    return (resolution, resolution) if isinstance(resolution, int) else (resolution[0], resolution[1])

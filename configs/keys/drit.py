@@ -2,9 +2,20 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from configs.keys.common import Config, Count, Flag, Network, Test, Training, Weight, Whole
+from configs.keys.common import (
+    Config,
+    Count,
+    Flag,
+    Network,
+    Resolution,
+    Test,
+    Training,
+    Weight,
+    Whole,
+    size_of,
+)
 
 
 class DRITTraining(Training):
@@ -81,5 +92,12 @@ class DRITConfig(Config):
     training: DRITTraining = Field(default_factory=DRITTraining)
     test: Test = Field(default_factory=Test)
     network: DRITNetwork = Field(default_factory=DRITNetwork)
-    resolution: Annotated[Whole, Field(ge=32, le=1024, multiple_of=4)] = 216
-    """Height and width of the images, in pixels, a multiple of 4."""
+    resolution: Resolution = 216
+    """Of the images, in pixels, in multiples of 4: a number for squares, or [height, width]."""
+
+    @field_validator("resolution")
+    @classmethod
+    def _multiples_of_4(cls, value: int | list[int]) -> int | list[int]:
+        if any(side % 4 for side in size_of(value)):
+            raise ValueError("a multiple of 4 from 32 up, or [height, width] of such")
+        return value

@@ -23,8 +23,8 @@ class GMVAEDRITTraining(MDMMTraining):
     rec_type: Literal["bce", "mse"] = "bce"
     """Of w_rec, on images in [0, 1]: binary cross-entropy or squared error."""
     bound_scale: Literal["pixel", "image"] = "pixel"
-    """The three terms above per value of an image (divided by 3 * resolution^2), as DRIT's own terms are; or
-    per image: large beside these."""
+    """The three terms above per value of an image (divided by 3 * height * width), as DRIT's own terms are;
+    or per image: large beside these."""
     init_temp: Annotated[float, Field(gt=0)] = 1.0
     """Temperature of the Gumbel-softmax in the first epoch."""
     min_temp: Annotated[float, Field(gt=0)] = 0.5
@@ -61,7 +61,7 @@ class GMVAEDRITNetwork(MDMMNetwork):
     gaussian_size: Count = 108
     """Length of the attribute z."""
     x_dim: Count | None = None
-    """Values of an image. Null: 3 * resolution^2, and nothing else fits."""
+    """Values of an image. Null: 3 * height * width, and nothing else fits."""
     use_adain: Flag = False
     """AdaIN by the attribute in the generator's residual blocks."""
     double_layer_ReLUINSConvTranspose: Flag = False
@@ -78,9 +78,10 @@ class GMVAEDRITConfig(MDMMConfig):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
-        given, values = self.network.x_dim, 3 * self.resolution**2
+        height, width = self.size
+        given, values = self.network.x_dim, 3 * height * width
         if given not in (None, values):
-            raise ValueError(f"network.x_dim {values} (3 * {self.resolution}^2) or none at all, not {given}")
+            raise ValueError(f"network.x_dim {values} (3 * {height} * {width}) or none at all, not {given}")
         if self.use_cpu and self.device.startswith("cuda"):
             raise ValueError(f"use_cpu 1 only with device auto or cpu, not {self.device}")
         if self.use_cpu:

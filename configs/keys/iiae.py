@@ -4,7 +4,18 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.keys.common import Config, Count, Flag, Iterations, Network, Test, Training, Weight, Whole
+from configs.keys.common import (
+    Config,
+    Count,
+    Flag,
+    Iterations,
+    Network,
+    Test,
+    Training,
+    Weight,
+    Whole,
+    size_of,
+)
 
 
 class IIAETraining(Training):
@@ -79,7 +90,7 @@ class IIAEConfig(Config):
 
     @field_validator("resolution")
     @classmethod
-    def _power_of_two(cls, value: int) -> int:
-        if value & (value - 1):
-            raise ValueError("a power of two from 32 up (32, 64, 128, 256, 512)")
+    def _powers_of_two(cls, value: int | list[int]) -> int | list[int]:
+        if any(side & (side - 1) for side in size_of(value)):
+            raise ValueError("a power of two from 32 up (32, 64, 128, 256, 512), or [height, width] of such")
         return value

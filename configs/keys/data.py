@@ -1,0 +1,108 @@
+"""The section `data`: what belongs to a data set, a class for each. A set's name, the function that opens it
+and its keys stand here; its images are made in dataloader/.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from configs.keys.common import Data, Size, Whole
+
+LoadSide = Annotated[Whole, Field(ge=32, le=2048)]
+
+
+class DigitsCDCBData(Data):
+    """x: a white digit on a coloured background, y: the same digit coloured on black; scikit-learn's 8 x 8
+    digits, made on first use."""
+
+    name: ClassVar[str] = "Digits-CDCB"
+    made_by: ClassVar[str] = "itself, on first use"
+    opener: ClassVar[str] = "dataloader.cdcb:open_digits"
+
+
+class MNISTCDCBData(Data):
+    """The same pairs from MNIST, packed or straight from a folder of its four IDX files."""
+
+    name: ClassVar[str] = "MNIST-CDCB"
+    made_by: ClassVar[str] = "bash download/mnist_cdcb.sh"
+    opener: ClassVar[str] = "dataloader.cdcb:open_mnist"
+
+
+class CarsData(Data):
+    """x: a car from the front, y: the same car from one of 23 other sides."""
+
+    name: ClassVar[str] = "Cars"
+    made_by: ClassVar[str] = "bash download/cars.sh (--toy: rendered here, no download)"
+    opener: ClassVar[str] = "dataloader.cars:open_cars"
+
+
+class AFHQData(Data):
+    """Faces of animals, two of three kinds; unpaired."""
+
+    name: ClassVar[str] = "AFHQ"
+    made_by: ClassVar[str] = "bash download/afhq.sh v2"
+    opener: ClassVar[str] = "dataloader.afhq:open_afhq"
+
+    domains: Annotated[list[Literal["cat", "dog", "wild"]], Field(min_length=2, max_length=2)] = Field(
+        default=["cat", "dog"]
+    )
+    """Which are x and y."""
+
+    @field_validator("domains")
+    @classmethod
+    def _differ(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < 2:
+            raise ValueError("two different domains")
+        return value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"domains": tuple(self.domains)}
+
+
+class FoldersData(Data):
+    """Folders trainA, trainB ... and testA, testB ... of pictures of any size; unpaired."""
+
+    name: ClassVar[str] = "Folders"
+    made_by: ClassVar[str] = "bash download/cyclegan.sh NAME, or your own folders"
+    opener: ClassVar[str] = "dataloader.folders:open_folders"
+
+    load_size: LoadSide | Annotated[list[LoadSide], Field(min_length=2, max_length=2)] | None = None
+    """Resize to this, a number or [height, width], then crop to the resolution: at random in training, the
+    middle otherwise (DRIT: 256 to 216). A number is the shorter side of a picture shaped like the resolution.
+    Null: no crop."""
+
+    def check(self, size: Size) -> None:
+        given = self.load_size
+        low = (given, given) if isinstance(given, int) else given or size
+        if low[0] < min(size) if isinstance(given, int) else low[0] < size[0] or low[1] < size[1]:
+            raise ValueError(f"data.load_size of at least the resolution, {list(size)}, not {given}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        size = self.load_size
+        loaded = tuple(size) if isinstance(size, list) else size
+        return {"load_size": loaded}
+
+
+class MnistMData(Data):
+    """MNIST against digits blended into photographs; unpaired."""
+
+    name: ClassVar[str] = "MNIST-M"
+    made_by: ClassVar[str] = "bash download/mnist_m.sh (--photos DIR: from your own photographs)"
+    opener: ClassVar[str] = "dataloader.mnist_m:open_mnist_m"
+
+
+class ColourModesData(Data):
+    """White digits against digits in five colours of unequal frequencies; unpaired."""
+
+    name: ClassVar[str] = "Colour-Modes"
+    made_by: ClassVar[str] = "itself, on first use, or from MNIST's IDX files"
+    opener: ClassVar[str] = "dataloader.colour_modes:open_colour_modes"
+
+
+DATASETS: dict[str, type[Data]] = {
+    value.name: value
+    for value in list(vars().values())
+    if isinstance(value, type) and issubclass(value, Data) and value is not Data
+}
