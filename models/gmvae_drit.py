@@ -76,6 +76,10 @@ class GMVAEDRIT(MDMM):
         """q(y|x): [B, components]."""
         return self.posterior(image, domain).probabilities
 
+    def encode_style_and_components(self, image: Tensor, domain: int | Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.posterior(image, domain)
+        return posterior.likeliest, posterior.probabilities
+
     def sample_style(
         self,
         count: int,

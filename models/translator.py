@@ -1,5 +1,6 @@
 """The interface that every model answers to: four verbs that grids, metrics and pages are built from."""
 
+from itertools import permutations
 from typing import ClassVar
 
 import torch
@@ -26,6 +27,12 @@ class Translator(nn.Module):
     components: int = 0
     missing: ClassVar[dict[str, str]] = {}
 
+    @property
+    def directions(self) -> tuple[tuple[int, int], ...]:
+        """The (source, target) pairs of domains between which it translates: all, where it says nothing
+        else."""
+        return tuple(permutations(range(len(self.domains)), 2))
+
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
         """What the domains share, seen from one image of `domain` alone. [B, 3, R, R] -> content [B, ...]."""
         raise NotImplementedError
@@ -43,6 +50,11 @@ class Translator(nn.Module):
         """Where the prior is a mixture: how probable each component is for the style of an image.
         [B, 3, R, R] -> [B, components], rows that add up to 1."""
         raise NotImplementedError
+
+    def encode_style_and_components(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
+        """`encode_style` and `component_probabilities` of the same images, for a model that has both from one
+        pass through its networks."""
+        return self.encode_style(image, domain), self.component_probabilities(image, domain)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
         """The image of `domain` that has this content and this style. -> [B, 3, R, R] in [-1, 1]."""

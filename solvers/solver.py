@@ -18,7 +18,9 @@ from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
 from dataloader.loader import TrainLoader
 from models.translator import Translator
-from solvers.evaluation.evaluate import check_test, evaluate, fixed_batch, save_samples
+from solvers.evaluation.codes import View
+from solvers.evaluation.evaluate import evaluate
+from solvers.evaluation.family import check_test
 from solvers.run import distributed
 from solvers.run.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
@@ -27,6 +29,7 @@ from solvers.run.setup import pick_device, pick_precision, prepare_backends
 from solvers.run.watch import LossWatch, NonFiniteLoss
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
+from solvers.visualization.pictures import fixed_batch, save_samples
 
 
 class Solver:
@@ -335,10 +338,22 @@ class Solver:
         self.evaluate(found, iteration)
 
     def evaluate(self, run: RunFolder, iteration: int) -> None:
-        open_train = self.training_split
-        metrics = evaluate(self.model, self.test_set, self.config, run, iteration, self.reporter, open_train)
+        metrics = evaluate(self.view(self.test_set), run, iteration)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
+
+    def view(self, dataset: Dataset) -> View:
+        """What test mode looks at."""
+        config = self.config
+        return View(
+            self.model,
+            dataset,
+            config.test,
+            config.seed,
+            self.device,
+            self.training_split,
+            self.reporter.say,
+        )
 
     # --- Small things
 

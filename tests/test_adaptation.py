@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import Blender, digits_m, three_domains
+from looking import numbers
 
 from configs.keys.common import Adaptation
 from dataloader import open_dataset
@@ -12,7 +13,6 @@ from solvers.evaluation.adaptation import (
     Examples,
     Plan,
     accuracy,
-    adaptation_metrics,
     classifier,
     plan_adaptation,
     stored,
@@ -26,9 +26,8 @@ CPU = torch.device("cpu")
 
 
 def run(model: Translator, settings: Adaptation, train, test, seed: int = 0) -> dict[str, float]:
-    plan = plan_adaptation(settings, test)
-    assert plan is not None
-    return adaptation_metrics(model, plan, train, test, 200, seed, CPU, lambda line: None)
+    options = {"open_train": lambda: train, "adaptation": settings, "size": 200, "seed": seed}
+    return numbers(model, test, "adaptation", **options)
 
 
 def test_translations_that_look_like_the_target_teach_more_than_source_images_do():

@@ -8,12 +8,14 @@ import pytest
 import torch
 from conftest import contents
 from fakes import Blender
+from looking import left_out, numbers
 from sklearn.datasets import load_digits
 
 from dataloader import DataError
 from dataloader.colour_modes import COLOURS, FAR, FREQUENCIES, hue, open_colour_modes
 from models.translator import Translator
-from solvers.evaluation.modes import clustering_metrics, coverage, matched_accuracy, mode_metrics
+from solvers.evaluation.clustering import matched_accuracy
+from solvers.evaluation.modes import coverage
 
 CPU = torch.device("cpu")
 
@@ -100,11 +102,15 @@ class Painter(Translator):
 
     def __init__(self, dataset, shares):
         super().__init__()
+        self.components = 3
         self.dataset, self.shares = dataset, torch.tensor(shares)
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def encode_content(self, image, domain):
         return image[:, :1]
+
+    def encode_style(self, image, domain):
+        return image[:, :, 0, 0]
 
     def sample_style(self, count, domain, generator=None, component=None):
         mode = torch.multinomial(self.shares, count, True, generator=generator)
@@ -123,11 +129,11 @@ def test_modes_of_translations_are_counted_against_real_ones(folder):
     test = open_colour_modes(folder, "test", 32)
     real = np.bincount(whole(test).labels[1]["mode"]) / 720
     shares = [0.5, 0.3, 0.2, 0.0, 0.0]
-    found = mode_metrics(Painter(test, shares), test, 64, 0, CPU)
+    found = numbers(Painter(test, shares), test, "modes")
     assert found["modes/covered/white_to_coloured"] == 3 and found["modes/none/white_to_coloured"] == 0
     expected = sum(abs(a - b) for a, b in zip(shares, real)) / 2
     assert found["modes/distance/white_to_coloured"] == pytest.approx(expected, abs=0.06)
-    perfect = mode_metrics(Painter(test, FREQUENCIES.tolist()), test, 64, 0, CPU)
+    perfect = numbers(Painter(test, FREQUENCIES.tolist()), test, "modes")
     assert perfect["modes/covered/white_to_coloured"] == 5
     assert perfect["modes/distance/white_to_coloured"] < 0.07
 
@@ -141,7 +147,7 @@ def test_coverage_equals_a_computation_by_hand():
 
 def test_components_are_held_against_labels(folder):
     test = open_colour_modes(folder, "test", 32)
-    found = clustering_metrics(Painter(test, [1.0]), test, 64, CPU)
+    found = numbers(Painter(test, [1.0]), test, "clustering")
     truth = whole(test).labels[1]["mode"].numpy()
     best = ((truth == 0).sum() + (truth == 1).sum() + (truth == 2).sum()) / len(truth)
     assert found["clustering/accuracy/coloured/mode"] == pytest.approx(best)
@@ -164,6 +170,7 @@ def test_matched_accuracy_equals_a_search_through_all_matchings():
 
 def test_without_modes_or_components_nothing_is_counted(folder):
     test = open_colour_modes(folder, "test", 32)
-    assert clustering_metrics(Blender(), test, 64, CPU) == {}
     test.mode_domain = None
-    assert mode_metrics(Painter(test, [1.0]), test, 64, 0, CPU) == {}
+    reasons = left_out(Blender(), test, metrics=["modes", "clustering"])
+    assert reasons["modes"] == "the data know no modes"
+    assert reasons["clustering"] == "the model's prior of styles is no mixture"

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from fakes import Shades, three_domains
+from looking import numbers
 
 from solvers.evaluation import diversity
-from solvers.evaluation.diversity import PAIRS, STYLES, diversity_metrics
+from solvers.evaluation.diversity import PAIRS, STYLES
 from solvers.run.folder import RunError
-
-CPU = torch.device("cpu")
 
 
 def test_there_are_a_thousand_pairs():
@@ -20,7 +19,7 @@ def test_there_are_a_thousand_pairs():
 
 def test_translations_differ_by_what_their_styles_differ():
     model, data = Shades(("A", "B", "C")), three_domains()
-    found = diversity_metrics(model, data, 50, 7, CPU)
+    found = numbers(model, data, "diversity", seed=7)
     ways = [f"{a}_to_{b}" for a in "ABC" for b in "ABC" if a != b]
     assert set(found) == {f"diversity/l1/{name}" for name in (*ways, "real_A", "real_B", "real_C")}
     generator = torch.Generator().manual_seed(7)
@@ -31,7 +30,7 @@ def test_translations_differ_by_what_their_styles_differ():
 
 def test_real_pairs_come_near_the_mean_over_all_pairs_of_different_images():
     data = three_domains()
-    found = diversity_metrics(Shades(("A", "B", "C")), data, 64, 0, CPU)
+    found = numbers(Shades(("A", "B", "C")), data, "diversity")
     images = data.pictures[1].astype(float) / 127.5
     want = np.mean([np.abs(a - b).mean() for a, b in combinations(images, 2)])
     assert found["diversity/l1/real_B"] == pytest.approx(want, rel=0.05)
@@ -42,7 +41,7 @@ def test_a_model_that_ignores_its_style_has_no_diversity():
         def decode(self, content, style, domain):
             return super().decode(content, torch.zeros_like(style), domain)
 
-    found = diversity_metrics(Deaf(("A", "B", "C")), three_domains(), 50, 0, CPU)
+    found = numbers(Deaf(("A", "B", "C")), three_domains(), "diversity")
     assert found["diversity/l1/A_to_B"] == 0 and found["diversity/l1/real_A"] > 0
 
 
@@ -54,7 +53,7 @@ def test_lpips_stands_beside_l1_where_it_is_there(monkeypatch):
     monkeypatch.setattr(
         diversity, "lpips_distance", lambda device: lambda a, b: (a - b).square().mean((1, 2, 3))
     )
-    found = diversity_metrics(Shades(("A", "B", "C")), three_domains(), 50, 0, CPU, lpips=True)
+    found = numbers(Shades(("A", "B", "C")), three_domains(), "diversity", lpips=True)
     assert 0 < found["diversity/lpips/A_to_B"] < found["diversity/l1/A_to_B"]
 
 

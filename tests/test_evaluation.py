@@ -4,16 +4,21 @@ import json
 
 import pytest
 import torch
-from conftest import write_config
+from conftest import ROOT, write_config
 from fakes import Blender, Shades, digits_m, three_domains
+from looking import never, numbers, view_of
+from test_retrieval import Known
 
 import main
 from configs.load import validate
+from dataloader import open_dataset
 from dataloader.packed import DataError, new_folder, write_split
-from solvers.evaluation.evaluate import evaluate, save_pictures
+from solvers.evaluation.codes import View
+from solvers.evaluation.evaluate import evaluate, measure
+from solvers.evaluation.family import families
 from solvers.run.folder import RunFolder
-from solvers.run.reporter import Reporter
 from solvers.visualization.page import write_pages
+from solvers.visualization.pictures import save_pictures
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +59,7 @@ def test_a_run_on_unpaired_digits_measures_adaptation_and_test_mode_gives_the_sa
     assert "120 images of mnist translated to mnist_m 5 times" in capsys.readouterr().out
     before = {file.name: file.read_bytes() for file in (run / "results").iterdir()}
     metrics = json.loads(before["metrics.json"])
-    assert set(metrics) == NUMBERS | ADAPTATION
+    assert set(metrics) - {"protocol"} == NUMBERS | ADAPTATION
     assert all(0 <= metrics[name] <= 1 for name in ADAPTATION)
     page = (run / "results/index.html").read_text()
     assert "x_to_y_between_references.gif" in page and "x to y between references (moving)" in page
@@ -70,6 +75,7 @@ def test_a_run_on_unpaired_digits_measures_adaptation_and_test_mode_gives_the_sa
         ({"adaptation": {"enabled": 1, "label": "car"}}, "in common: digit"),
         ({"adaptation": {"enable": 1}}, "did you mean test.adaptation.enabled?"),
         ({"adaptation": {"styles": "both"}}, "test.adaptation.styles"),
+        ({"metrics": ["probe"]}, "test.metrics: got 'probe'; allowed: retrieval, reconstruction, "),
         ({"lpips": 2}, "test.lpips: got 2; allowed: true, false, 1 or 0"),
     ],
 )
@@ -81,27 +87,13 @@ def test_a_wrong_test_section_is_refused_before_training(unpaired, tmp_path, cap
     assert [file.name for file in tmp_path.iterdir()] == ["c.json"]
 
 
-class Speech(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.lines = []
-
-    def say(self, line):
-        self.lines.append(line)
-
-
 def evaluated(model, data, experiment, root, open_train):
-    config, run, speech = validate(experiment, "test"), RunFolder(root), Speech()
+    config, run, lines = validate(experiment, "test"), RunFolder(root), []
     run.create(config, {})
-    metrics = evaluate(model, data, config, run, 7, speech, open_train)
+    view = View(model, data, config.test, config.seed, torch.device("cpu"), open_train, lines.append)
+    metrics = evaluate(view, run, 7)
     write_pages(run, config)
-    return metrics, run, speech.lines
-
-
-def never():
-    raise AssertionError("the training split is not needed")
+    return metrics, run, lines
 
 
 def test_the_training_split_is_opened_for_adaptation_alone(unpaired, tmp_path):
@@ -118,7 +110,8 @@ def test_a_missing_training_split_leaves_adaptation_out_or_is_an_error_where_it_
 
     metrics, _, lines = evaluated(Blender(), digits_m(0, 60), unpaired, tmp_path / "a", missing)
     assert "probe/content/domain" in metrics and not any("adaptation" in name for name in metrics)
-    assert lines == ["Left out: adaptation, which needs the training split: no train here"]
+    assert len(lines) == 1 and lines[0].startswith("Left out: ")
+    assert "adaptation (it needs the training split: no train here)" in lines[0]
     unpaired["test"]["adaptation"]["enabled"] = 1
     with pytest.raises(DataError, match="no train here"):
         evaluated(Blender(), digits_m(0, 60), unpaired, tmp_path / "b", missing)
@@ -129,11 +122,13 @@ class NoPrior(Blender):
 
 
 def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path):
-    metrics, run, lines = evaluated(NoPrior(), digits_m(0, 300), unpaired, tmp_path / "run", never)
+    metrics, run, _ = evaluated(NoPrior(), digits_m(0, 300), unpaired, tmp_path / "run", never)
     assert set(metrics) == {"reconstruction/l1/mnist", "reconstruction/l1/mnist_m"} | {
         name for name in NUMBERS if name.startswith("probe")
     }
-    assert len(lines) == 1 and lines[0].startswith("Left out: adaptation")
+    protocol = json.loads((run.results / "metrics.json").read_text())["protocol"]
+    assert set(protocol["left_out"]) == {"adaptation", "clustering", "diversity", "modes", "retrieval"}
+    assert protocol["left_out"]["diversity"] == "the model has no prior of styles"
     names = {file.name for file in run.results.iterdir()}
     assert "mnist_to_mnist_m_between_references.gif" in names
     assert not any("between_random" in name for name in names)
@@ -144,3 +139,70 @@ def test_three_domains_get_a_grid_of_every_image_in_every_domain(tmp_path):
     names = {file.name for file in tmp_path.iterdir()}
     assert "every_domain.png" in names and "C_to_A_between_random_styles.gif" in names
     assert not any(name.endswith(".part") for name in names)
+
+
+class Counted(Known):
+    """Counts, for each domain, how often each image is encoded, by a number that stands in its pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.contents, self.styles = [0, 0], [0, 0]
+
+    def encode_content(self, image, domain):
+        self.contents[domain] += len(image)
+        return super().encode_content(image, domain)
+
+    def encode_style(self, image, domain):
+        self.styles[domain] += len(image)
+        return super().encode_style(image, domain)
+
+    def sample_style(self, count, domain, generator=None):
+        return torch.rand(count, 3, generator=generator)
+
+
+@pytest.mark.parametrize("size", [50, 360, 1000])
+def test_all_numbers_together_read_and_encode_every_image_once(digits_folder, size):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    read, read_items = [], data.read
+    data.read = lambda *indices: read.extend(indices[0].tolist()) or read_items(*indices)
+    model = Counted()
+    found, _ = measure(view_of(model, data, size))
+    assert {name.partition("/")[0] for name in found} >= {"retrieval", "reconstruction", "probe", "diversity"}
+    assert sorted(read) == list(range(len(data)))
+    assert model.contents == model.styles == [len(data), len(data)]
+
+
+def test_unpaired_domains_of_different_lengths_are_encoded_once_each():
+    data = three_domains()
+
+    class Counting(Shades):
+        seen = [0, 0, 0]  # noqa: RUF012
+
+        def encode_content(self, image, domain):
+            self.seen[domain] += len(image)
+            return super().encode_content(image, domain)
+
+    measure(view_of(Counting(data.domains), data, 4))
+    assert Counting.seen == list(data.streams)
+
+
+def test_test_metrics_chooses_families_by_name(digits_folder):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    assert {name.partition("/")[0] for name in numbers(Known(), data, "retrieval")} == {"retrieval"}
+    assert measure(view_of(Known(), data, metrics=[]))[0] == {}
+
+
+def test_every_family_says_what_its_numbers_mean_and_what_it_needs():
+    for family in families().values():
+        assert family.meanings and all(meaning.words for meaning in family.meanings), family.name
+
+
+@pytest.mark.parametrize("name", ["digits", "modes"])
+def test_numbers_are_those_of_the_golden_files(name, tmp_path, digits_folder):
+    """Runs whose numbers an earlier commit wrote; a number that changes is a change of what it means."""
+    golden = json.loads((ROOT / f"tests/golden/{name}.json").read_text())
+    folder = digits_folder if name == "digits" else tmp_path / "modes"
+    config = {**golden["config"], "path_to_data": str(folder), "run_dir": str(tmp_path / "run")}
+    assert main.main([str(write_config(config, tmp_path / "c.json"))]) == 0
+    found = json.loads((tmp_path / "run/results/metrics.json").read_text())
+    assert {key: found[key] for key in golden["metrics"]} == pytest.approx(golden["metrics"], abs=1e-6)

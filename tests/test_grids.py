@@ -5,8 +5,8 @@ from PIL import Image
 from dataloader import open_dataset
 from dataloader.dataset import Batch
 from models.iiae import IIAE
-from solvers.evaluation.evaluate import fixed_batch
 from solvers.visualization.grids import GAP, draw_grid, save_png, to_uint8, transfer_grid, translation_grid
+from solvers.visualization.pictures import fixed_batch
 
 
 def solid(*rgb: float) -> torch.Tensor:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from fakes import Shades, three_domains
 
-from solvers.evaluation.evaluate import fixed_batch, style_ends
 from solvers.visualization import interpolation
 from solvers.visualization.grids import GAP, every_domain_grid
 from solvers.visualization.interpolation import (
@@ -19,6 +18,7 @@ from solvers.visualization.interpolation import (
     reference_ends,
     save_gif,
 )
+from solvers.visualization.pictures import fixed_batch, style_ends
 
 CPU = torch.device("cpu")
 CELL = 64 + GAP

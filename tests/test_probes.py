@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 from fakes import Blender, Shades, digits_m, three_domains
+from looking import left_out, numbers
 
 from dataloader import open_dataset
-from solvers.evaluation.probes import FEATURES, features, probe, probe_metrics, shared_classes
-
-CPU = torch.device("cpu")
+from solvers.evaluation.probes import FEATURES, features, probe, shared_classes
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 2.0])
@@ -65,27 +64,27 @@ def test_planted_knowledge_is_found_where_it_is_and_nowhere_else():
     for stack, known in zip(data.pictures, data.known):
         stack[:] = 0
         stack[np.arange(600), 0, known["digit"].astype(int)] = 255
-    found = probe_metrics(Leaky(), data, 100, 0, CPU)
+    found = numbers(Leaky(), data, "probes", size=100)
     assert set(found) == {"probe/content/domain", "probe/content/digit", "probe/style/digit"}
     assert found["probe/content/domain"] == 1
     assert found["probe/content/digit"] < 0.2 and found["probe/style/digit"] > 0.6
 
 
 def test_real_codes_of_digits_say_the_digit_and_the_domain_the_same_every_time(digits_folder):
-    found = probe_metrics(Blender(), digits_m(0, 500), 100, 0, CPU)
+    found = numbers(Blender(), digits_m(0, 500), "probes", size=100)
     assert found["probe/content/domain"] > 0.9 and found["probe/content/digit"] > 0.4
-    assert probe_metrics(Blender(), digits_m(0, 500), 33, 0, CPU) == pytest.approx(found, abs=0.02)
+    assert numbers(Blender(), digits_m(0, 500), "probes", size=33) == pytest.approx(found, abs=0.02)
     paired = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     assert {"probe/content/domain", "probe/content/digit"} <= set(
-        probe_metrics(Blender(), paired, 90, 0, CPU)
+        numbers(Blender(), paired, "probes", size=90)
     )
 
 
 def test_without_labels_or_styles_the_rest_is_left_out():
     model = Shades(("A", "B", "C"))
-    assert set(probe_metrics(model, three_domains(), 4, 0, CPU)) == {"probe/content/domain"}
+    assert set(numbers(model, three_domains(), "probes", size=4)) == {"probe/content/domain"}
     model = Blender()
     model.has_style = False
-    assert "probe/style/digit" not in probe_metrics(model, digits_m(0, 200), 100, 0, CPU)
+    assert "probe/style/digit" not in numbers(model, digits_m(0, 200), "probes", size=100)
     model.has_content = False
-    assert probe_metrics(model, digits_m(0, 200), 100, 0, CPU) == {}
+    assert left_out(model, digits_m(0, 200), size=100)["probes"] == "the model has no content codes"

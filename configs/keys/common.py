@@ -119,6 +119,9 @@ class Test(Section):
     """When training ends, test the last checkpoint."""
     lpips: Flag = False
     """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
+    metrics: list[str] | None = None
+    """Families of numbers, by name: retrieval, reconstruction, probes, clustering, diversity, modes,
+    adaptation. Null: all that model and data allow; [] none."""
     adaptation: Adaptation = Field(default_factory=Adaptation)
 
 

@@ -6,7 +6,6 @@ counts as well. Two bounds stand beside it: the same classifier trained on the s
 on real target training images with their labels.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from configs.keys.common import Adaptation
+from configs.keys.common import Adaptation, Test
+from dataloader import DataError
 from dataloader.dataset import Dataset
 from dataloader.domains import count_of, in_batches, labels_of, one_domain
 from dataloader.loader import Shuffle
 from models.translator import Translator
+from solvers.evaluation.codes import Part, View
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
 from solvers.run.folder import RunError
 
 COPIES = (1, 3, 5)  # translations of each source image, as in the paper's table
@@ -55,8 +57,10 @@ def plan_adaptation(settings: Adaptation, dataset: Dataset) -> Plan | None:
     free = [name for name in names if name not in (settings.source, settings.target)]
     source = names.index(settings.source or free.pop(0))
     target = names.index(settings.target or free.pop(0))
+    if dataset.paired and not settings.enabled:
+        return None
     known = labels_of(dataset)
-    if settings.label in known[source] & known[target] and (settings.enabled or not dataset.paired):
+    if settings.label in known[source] & known[target]:
         return Plan(settings, source, target)
     if settings.enabled:
         common = ", ".join(sorted(known[source] & known[target])) or "none"
@@ -67,52 +71,89 @@ def plan_adaptation(settings: Adaptation, dataset: Dataset) -> Plan | None:
     return None
 
 
-def adaptation_metrics(
-    model: Translator,
-    plan: Plan,
-    train: Dataset,
-    test: Dataset,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-    say: Callable[[str], None],
-) -> dict[str, float]:
+class Numbers(Family):
     """The fraction of the target's test split that each classifier gets right: adaptation/source_only, /x1,
     /x3, /x5 and /target_only.
 
     All five have the same network, initial weights, optimiser, number of iterations and number of training
     images; only x3 and x5 have several translations of each. The translations of x1 are among those of x3,
-    and these among x5's. They are made once, `batch_size` at a time, and kept as bytes: 15 kB for each source
+    and these among x5's. They are made once, a batch at a time, and kept as bytes: 15 kB for each source
     image, on the model's device.
 
     Styles are drawn from the model's prior, anew for every translation. The paper says how many translations
     each image gets; the authors' code leaves this experiment out (its issue 15), so that whether theirs came
     from the prior or from target images is not known here. With `styles` "reference" they are encoded from
-    random target training images, whose labels are not looked at. The model is in eval mode; everything
-    follows from `seed`.
+    random target training images, whose labels are not looked at.
     """
-    settings, source, target = plan
-    drawn = [draw(count_of(train, d), settings.images, seed + d) for d in (source, target)]
-    count = min(map(len, drawn))
-    say(
-        f"Adaptation: {count:,} images of {train.domains[source]} translated to {train.domains[target]} "
-        f"{max(COPIES)} times, then {len(COPIES) + 2} classifiers of {settings.iterations:,} iterations"
+
+    name = "adaptation"
+    question = QUESTIONS[4]
+    needs = ("content",)
+    meanings = (
+        Meaning(
+            "adaptation",
+            "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
+            "translations of each, or on target images",
+        ),
     )
-    read = {"label": settings.label, "batch_size": batch_size, "device": device}
-    sources = stored(train, source, drawn[0][:count], **read)
-    targets = stored(train, target, drawn[1][:count], **read)
-    tested = stored(test, target, np.arange(count_of(test, target)), **read)
-    translations = translate_all(model, plan, train, drawn[0][:count], batch_size, seed, device)
-    sets = {"source_only": sources}
-    for copies in COPIES:
-        pictures = translations[:copies].flatten(0, 1)
-        sets[f"x{copies}"] = Examples(pictures, sources.classes.repeat(copies))
-    sets["target_only"] = targets
-    kinds = 1 + max(int(examples.classes.max()) for examples in (sources, targets, tested))
-    return {
-        f"adaptation/{name}": accuracy(train_classifier(examples, kinds, settings, seed), tested)
-        for name, examples in sets.items()
-    }
+
+    def __init__(self, view: View):
+        super().__init__(view)
+        self.plan = plan_adaptation(view.settings.adaptation, view.dataset)
+        self.tested: list[Examples] = []
+
+    @classmethod
+    def check(cls, settings: Test, dataset: Dataset) -> None:
+        plan_adaptation(settings.adaptation, dataset)
+
+    @classmethod
+    def why_not(cls, view: View) -> str | None:
+        if (reason := super().why_not(view)) is not None:
+            return reason
+        settings = view.settings.adaptation
+        if plan_adaptation(settings, view.dataset) is None:
+            off = "test.adaptation.enabled is false"
+            return off if settings.enabled is False else "no unpaired domains that share the label"
+        if not (view.model.has_style_prior if settings.styles == "prior" else view.model.has_style):
+            return "the model has no styles of the kind that test.adaptation.styles asks for"
+        try:
+            view.open_train()
+        except DataError as error:
+            if settings.enabled:
+                raise
+            return f"it needs the training split: {error}"
+        return None
+
+    def see(self, part: Part) -> None:
+        target = self.plan.target
+        if len(part.items[target]):
+            classes = part.labels[target][self.plan.settings.label].to(self.view.device)
+            self.tested.append(Examples(to_bytes(part.images[target]), classes))
+
+    def numbers(self) -> dict[str, float]:
+        view, (settings, source, target) = self.view, self.plan
+        train, size, seed = view.open_train(), view.settings.batch_size, view.seed
+        drawn = [draw(count_of(train, d), settings.images, seed + d) for d in (source, target)]
+        count = min(map(len, drawn))
+        view.say(
+            f"Adaptation: {count:,} images of {train.domains[source]} translated to {train.domains[target]} "
+            f"{max(COPIES)} times, then {len(COPIES) + 2} classifiers of {settings.iterations:,} iterations"
+        )
+        read = {"label": settings.label, "batch_size": size, "device": view.device}
+        sources = stored(train, source, drawn[0][:count], **read)
+        targets = stored(train, target, drawn[1][:count], **read)
+        tested = Examples(*(torch.cat(parts) for parts in zip(*self.tested)))
+        translations = translate_all(view.model, self.plan, train, drawn[0][:count], size, seed, view.device)
+        sets = {"source_only": sources}
+        for copies in COPIES:
+            pictures = translations[:copies].flatten(0, 1)
+            sets[f"x{copies}"] = Examples(pictures, sources.classes.repeat(copies))
+        sets["target_only"] = targets
+        kinds = 1 + max(int(examples.classes.max()) for examples in (sources, targets, tested))
+        return {
+            f"adaptation/{name}": accuracy(train_classifier(examples, kinds, settings, seed), tested)
+            for name, examples in sets.items()
+        }
 
 
 def draw(count: int, most: int, seed: int) -> np.ndarray:

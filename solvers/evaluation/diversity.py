@@ -5,6 +5,7 @@ L1 needs nothing but the images. LPIPS, the paper's distance, needs pretrained w
 config asks for it and they are there.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configs.keys.common import Test
 from dataloader.dataset import Dataset
-from dataloader.domains import count_of, in_batches, one_domain, spread
-from models.translator import Translator
-from solvers.evaluation.paired import l1
+from dataloader.domains import in_batches, spread
+from solvers.evaluation.codes import Part, Rows, View
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
+from solvers.evaluation.reconstruction import l1
 from solvers.run.folder import RunError
-from solvers.visualization.grids import directions
 
 INPUTS, STYLES = 100, 5  # ten pairs of five translations each of 100 images: 1,000 pairs, as in the paper
 PAIRS = INPUTS * STYLES * (STYLES - 1) // 2
@@ -29,69 +31,84 @@ INSTALL = "pip install torchmetrics torchvision"
 Distance = Callable[[Tensor, Tensor], Tensor]  # [B, 3, R, R] twice, in [-1, 1] -> [B]
 
 
-@torch.no_grad()
-def diversity_metrics(
-    model: Translator,
-    dataset: Dataset,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-    lpips: bool = False,
-) -> dict[str, float]:
+class Numbers(Family):
     """diversity/l1/x_to_y, the mean over 1,000 pairs of translations that differ in their style alone, and
     diversity/l1/real_y over 1,000 pairs of different real images of y, for every direction and domain; the
-    same under diversity/lpips with `lpips`. L1 is a mean over pixels in [-1, 1]: 0 to 2. The model is in
-    eval mode. RunError where LPIPS is asked for and cannot be had."""
-    distances: dict[str, Distance] = {"l1": l1}
-    if lpips:
-        distances["lpips"] = lpips_distance(device)
-    names, metrics = model.domains, {}
-    for kind, distance in distances.items():
-        for source, target in directions(model):
-            found = translated_pairs(model, dataset, source, target, batch_size, seed, device, distance)
-            metrics[f"diversity/{kind}/{names[source]}_to_{names[target]}"] = found
-        for domain, name in enumerate(names):
-            if count_of(dataset, domain) > 1:
-                found = real_pairs(dataset, domain, batch_size, seed, device, distance)
-                metrics[f"diversity/{kind}/real_{name}"] = found
-    return metrics
+    same under diversity/lpips with test.lpips. L1 is a mean over pixels in [-1, 1]: 0 to 2."""
+
+    name = "diversity"
+    question = QUESTIONS[3]
+    needs = ("content", "prior")
+    meanings = (
+        Meaning(
+            "diversity",
+            "mean distance between translations of one image with random styles, and between real images of "
+            "a domain (real)",
+        ),
+    )
+
+    def __init__(self, view: View):
+        super().__init__(view)
+        self.distances: dict[str, Distance] = {"l1": l1}
+        if view.settings.lpips:
+            self.distances["lpips"] = lpips_distance(view.device)
+        self.inputs = [spread(count, INPUTS) for count in view.counts]
+        self.styles = {
+            (source, target): view.random_styles(target, len(self.inputs[source]), STYLES)
+            for source, target in view.model.directions
+        }
+        self.found: dict[str, list[Tensor]] = defaultdict(list)
+        self.pairs = [real_pairs(count, view.seed) for count in view.counts]
+        self.wanted = [np.unique(np.concatenate(pairs)) for pairs in self.pairs]
+        self.real = [Rows(len(wanted)) for wanted in self.wanted]
+
+    @classmethod
+    def check(cls, settings: Test, dataset: Dataset) -> None:
+        if settings.lpips:
+            check_lpips()
+
+    def see(self, part: Part) -> None:
+        model = self.view.model
+        for domain, wanted in enumerate(self.wanted):
+            places, mine = part.chosen(domain, wanted)
+            if len(places):
+                self.real[domain].put(places, part.images[domain][mine])
+        for source, target in model.directions:
+            places, mine = part.chosen(source, self.inputs[source])
+            if not len(places):
+                continue
+            content = part.content(source)[mine]
+            styles = self.styles[source, target][places].unbind(1)
+            made = [model.decode(content, style, target) for style in styles]
+            for kind, distance in self.distances.items():
+                name = f"diversity/{kind}/{self.view.way(source, target)}"
+                self.found[name] += [distance(a, b).cpu() for a, b in combinations(made, 2)]
+
+    def numbers(self) -> dict[str, float]:
+        found = {}
+        for kind, distance in self.distances.items():
+            for source, target in self.view.model.directions:
+                name = f"diversity/{kind}/{self.view.way(source, target)}"
+                found[name] = torch.cat(self.found[name]).double().mean().item()
+            for domain, name in enumerate(self.view.domains):
+                if self.view.counts[domain] > 1:
+                    found[f"diversity/{kind}/real_{name}"] = self.among_real(domain, distance)
+        return found
+
+    def among_real(self, domain: int, distance: Distance) -> float:
+        first, second = (np.searchsorted(self.wanted[domain], side) for side in self.pairs[domain])
+        real, found = self.real[domain].array, []
+        for part in in_batches(np.arange(PAIRS), self.view.settings.batch_size):
+            a, b = (torch.from_numpy(real[side[part]]).to(self.view.device) for side in (first, second))
+            found.append(distance(a, b).cpu())
+        return torch.cat(found).double().mean().item()
 
 
-def translated_pairs(
-    model: Translator,
-    dataset: Dataset,
-    source: int,
-    target: int,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-    distance: Distance,
-) -> float:
-    """The mean distance over the pairs of translations of up to INPUTS images of `source`, each with STYLES
-    styles of its own from the prior."""
-    generator = torch.Generator().manual_seed(seed)
-    found = []
-    for part in in_batches(spread(count_of(dataset, source), INPUTS), batch_size):
-        content = model.encode_content(one_domain(dataset, source, part, device)[0], source)
-        styles = [model.sample_style(len(part), target, generator) for _ in range(STYLES)]
-        made = [model.decode(content, style, target) for style in styles]
-        found += [distance(a, b).cpu() for a, b in combinations(made, 2)]
-    return torch.cat(found).double().mean().item()
-
-
-def real_pairs(
-    dataset: Dataset, domain: int, batch_size: int, seed: int, device: torch.device, distance: Distance
-) -> float:
-    """The mean distance over PAIRS pairs of different images of one domain, drawn at random."""
+def real_pairs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """PAIRS pairs of different items below `count`, drawn at random; of one item, itself."""
     chooser = np.random.Generator(np.random.PCG64(seed))
-    count = count_of(dataset, domain)
     first = chooser.integers(count, size=PAIRS)
-    second = (first + chooser.integers(1, count, size=PAIRS)) % count
-    found = []
-    for a, b in zip(in_batches(first, batch_size), in_batches(second, batch_size)):
-        images = [one_domain(dataset, domain, part, device)[0] for part in (a, b)]
-        found.append(distance(*images).cpu())
-    return torch.cat(found).double().mean().item()
+    return first, (first + chooser.integers(1, max(2, count), size=PAIRS)) % count
 
 
 def check_lpips() -> Any:

@@ -6,73 +6,87 @@ at chance does not show that nothing is.
 """
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dataloader.dataset import Dataset
-from dataloader.domains import count_of, in_batches, one_domain
-from models.translator import Translator
+from solvers.evaluation.codes import Part, Rows, View
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
 IMAGES = 2000  # of each domain, at most
 FEATURES = 1024  # of each code, at most
 KINDS = 32  # a label with more values (a colour, say) is no class
 
 
-def probe_metrics(
-    model: Translator, dataset: Dataset, batch_size: int, seed: int, device: torch.device
-) -> dict[str, float]:
+class Numbers(Family):
     """Balanced accuracies: probe/content/domain, the domain from the content code (chance: one over the
     number of domains), and for each label that every domain has with the same values, such as `digit`:
     probe/content/digit from the contents of all domains together, and probe/style/digit from the styles of
     each domain alone, averaged over domains (chance: one over the number of values).
 
     Up to 2,000 images of each domain, the same indices in every domain where it has as many, so that partners
-    never stand on both sides. The model is in eval mode.
+    never stand on both sides.
     """
-    if not model.has_content:
-        return {}
-    contents, styles, labels = [], [], []
-    shortest = min(count_of(dataset, d) for d in range(len(model.domains)))
-    index = np.random.Generator(np.random.PCG64(seed)).permutation(shortest)[:IMAGES]
-    if len(index) < 4:
-        return {}
-    for domain in range(len(model.domains)):
-        content, style, known = encode(model, dataset, domain, index, batch_size, device)
-        contents.append(content)
-        styles.append(style)
-        labels.append(known)
-    training = np.arange(len(index)) < len(index) // 2
-    together, halves = np.concatenate(contents), np.tile(training, len(contents))
-    where = np.repeat(np.arange(len(contents)), len(index))
-    metrics = {"probe/content/domain": probe(together, where, halves)}
-    for name in shared_classes(labels, training):
-        classes = np.concatenate([known[name] for known in labels])
-        metrics[f"probe/content/{name}"] = probe(together, classes, halves)
-        if model.has_style:
-            found = [probe(codes, known[name], training) for codes, known in zip(styles, labels)]
-            metrics[f"probe/style/{name}"] = float(np.mean(found))
-    return metrics
 
+    name = "probes"
+    question = QUESTIONS[2]
+    needs = ("content",)
+    meanings = (
+        Meaning(
+            "probe/content/domain",
+            "how well a linear probe tells the domain from the content code (balanced accuracy); one over "
+            "the number of domains is best",
+        ),
+        Meaning(
+            "probe/content", "how well a linear probe reads a label from the content code (balanced accuracy)"
+        ),
+        Meaning(
+            "probe/style",
+            "the same from the style code; one over the number of values: the style knows nothing",
+        ),
+    )
 
-@torch.no_grad()
-def encode(
-    model: Translator, dataset: Dataset, domain: int, index: np.ndarray, batch_size: int, device: torch.device
-) -> tuple[np.ndarray, np.ndarray | None, dict[str, np.ndarray]]:
-    """Contents [N, F], styles [N, F] (None without) and labels of the images at these indices."""
-    contents, styles, labels = [], [], {}
-    for part in in_batches(index, batch_size):
-        images, known = one_domain(dataset, domain, part, device)
-        contents.append(features(model.encode_content(images, domain)))
-        if model.has_style:
-            styles.append(features(model.encode_style(images, domain)))
-        for name, values in known.items():
-            labels.setdefault(name, []).append(values.cpu().numpy())
-    joined = {name: np.concatenate(values) for name, values in labels.items()}
-    return np.concatenate(contents), np.concatenate(styles) if styles else None, joined
+    def __init__(self, view: View):
+        super().__init__(view)
+        draw = np.random.Generator(np.random.PCG64(view.seed))
+        self.index = draw.permutation(min(view.counts))[:IMAGES]
+        domains = range(len(view.domains))
+        self.contents, self.styles = ([Rows(len(self.index)) for _ in domains] for _ in range(2))
+        self.labels: list[dict[str, np.ndarray]] = [{} for _ in domains]
+
+    @classmethod
+    def why_not(cls, view: View) -> str | None:
+        return super().why_not(view) or ("the split is too small" if min(view.counts) < 4 else None)
+
+    def see(self, part: Part) -> None:
+        for domain in range(len(self.view.domains)):
+            places, mine = part.chosen(domain, self.index)
+            if not len(places):
+                continue
+            self.contents[domain].put(places, features(part.content(domain)[mine]))
+            if self.view.model.has_style:
+                self.styles[domain].put(places, features(part.style(domain)[mine]))
+            for name, values in part.labels[domain].items():
+                known = self.labels[domain].setdefault(name, np.zeros(len(self.index), int))
+                known[places] = values[mine].cpu().numpy()
+
+    def numbers(self) -> dict[str, float]:
+        count, domains = len(self.index), len(self.view.domains)
+        training = np.arange(count) < count // 2
+        together = np.concatenate([rows.array for rows in self.contents])
+        halves = np.tile(training, domains)
+        found = {"probe/content/domain": probe(together, np.repeat(np.arange(domains), count), halves)}
+        for name in shared_classes(self.labels, training):
+            classes = np.concatenate([known[name] for known in self.labels])
+            found[f"probe/content/{name}"] = probe(together, classes, halves)
+            if self.view.model.has_style:
+                scores = [
+                    probe(rows.array, known[name], training) for rows, known in zip(self.styles, self.labels)
+                ]
+                found[f"probe/style/{name}"] = float(np.mean(scores))
+        return found
 
 
 def features(code: Tensor) -> np.ndarray:

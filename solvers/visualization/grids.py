@@ -74,12 +74,6 @@ def save_png(picture: np.ndarray, path: Path) -> None:
     part.replace(path)
 
 
-def directions(model: Translator) -> list[tuple[int, int]]:
-    """Every ordered pair of different domains."""
-    count = len(model.domains)
-    return [(a, b) for a in range(count) for b in range(count) if a != b]
-
-
 @torch.no_grad()
 def translation_grid(
     model: Translator, batch: Batch, source: int, target: int, seed: int, randoms: int, paired: bool

@@ -16,33 +16,13 @@ TEMPLATES = Environment(
 NOT_LOSSES = ("iteration", "lr", "iterations_per_second")
 WIDTH, HEIGHT = 260, 110
 MOST_POINTS = 400
-MEANINGS = {  # of the numbers whose names begin so
-    "retrieval/shared": "how often the nearest content code of the other domain is the partner's; 1 is best",
-    "retrieval/exclusive": "the same by style code; chance, one over the number of pairs, is best",
-    "reconstruction/l1": "mean absolute error over pixels in [-1, 1] of an image encoded and decoded again",
-    "translation/reference_l1": "the same of a translation with the partner's own style",
-    "probe/content/domain": "how well a linear probe tells the domain from the content code (balanced "
-    "accuracy); one over the number of domains is best",
-    "probe/content": "how well a linear probe reads a label from the content code (balanced accuracy)",
-    "probe/style": "the same from the style code; one over the number of values: the style knows nothing",
-    "diversity": "mean distance between translations of one image with random styles, and between real "
-    "images of a domain (real)",
-    "modes/covered": "how many of the target's modes have at least 1 % of the randomly styled translations",
-    "modes/distance": "total variation between the frequencies of modes in translations and in real images; "
-    "0 is best",
-    "modes/none": "share of translations that are of no mode",
-    "clustering/nmi": "normalised mutual information of the likeliest component with a label; 1 is best",
-    "clustering/accuracy": "share of images whose component is their label's, matched one to one",
-    "clustering/components": "how many components are the likeliest of some image",
-    "adaptation": "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
-    "translations of each, or on target images",
-}
 
 
 def write_pages(run: RunFolder, config: Config) -> None:
     """Write index.html in the run's folder, and results/index.html where there are results."""
     metrics_file = run.results / "metrics.json"
     metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
+    protocol = metrics.pop("protocol", {})
     samples = [
         (int(folder.name), sorted(folder.glob("*.png")))
         for folder in sorted(run.samples.iterdir(), reverse=True)
@@ -52,9 +32,7 @@ def write_pages(run: RunFolder, config: Config) -> None:
     page = TEMPLATES.get_template("page.html.jinja")
     rows = run.read_metrics()
     common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
-    common["meanings"] = {
-        start: words for start, words in MEANINGS.items() if any(name.startswith(start) for name in metrics)
-    }
+    common |= {"meanings": protocol.get("meanings", {}), "left_out": protocol.get("left_out", {})}
     write_whole(
         run.root / "index.html",
         page.render(

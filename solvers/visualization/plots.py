@@ -8,9 +8,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from dataloader.dataset import Dataset
-from dataloader.domains import count_of, in_batches, one_domain, spread
-from models.translator import Translator
 from solvers.visualization.page import NOT_LOSSES
 
 SIDE, EDGE, INK, PALE = 360, 26, (40, 40, 40), (215, 215, 215)
@@ -19,22 +16,17 @@ COLOURS += ((227, 119, 194), (127, 127, 127), (188, 189, 34), (23, 190, 207))
 IMAGES = 400  # of each domain, at most
 
 
-@torch.no_grad()
-def style_space(model: Translator, dataset: Dataset, batch_size: int, device: torch.device) -> np.ndarray:
-    """The styles of up to 400 test images of each domain, along the two directions in which they differ most:
-    once coloured by the likeliest component of the prior, once by domain. uint8 [H, W, 3]."""
-    styles, components, domains = [], [], []
-    for domain in range(len(model.domains)):
-        for part in in_batches(spread(count_of(dataset, domain), IMAGES), batch_size):
-            images, _ = one_domain(dataset, domain, part, device)
-            styles.append(model.encode_style(images, domain).flatten(1))
-            components.append(model.component_probabilities(images, domain).argmax(dim=1).cpu().numpy())
-            domains.append(np.full(len(part), domain))
-    places = principal_components(torch.cat(styles))
-    by_component = [f"component {number}" for number in range(model.components)]
+def style_space(
+    styles: Sequence[np.ndarray], components: Sequence[np.ndarray], domains: Sequence[str], kinds: int
+) -> np.ndarray:
+    """Styles [N, D] of each domain along the two directions in which they differ most: once coloured by the
+    likeliest of `kinds` components [N] of the prior, once by domain. uint8 [H, W, 3]."""
+    places = principal_components(torch.from_numpy(np.concatenate(styles)))
+    by_component = [f"component {number}" for number in range(kinds)]
+    of_domain = np.repeat(np.arange(len(domains)), [len(codes) for codes in styles])
     panels = (
         scatter(places, np.concatenate(components), by_component, "styles by component"),
-        scatter(places, np.concatenate(domains), model.domains, "styles by domain"),
+        scatter(places, of_domain, domains, "styles by domain"),
     )
     return np.concatenate(panels, axis=1)
 

@@ -3,41 +3,49 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from looking import left_out, numbers
 from scipy.spatial.distance import cdist
 
 from dataloader import open_dataset
 from dataloader.unpaired import Unpaired
 from models.iiae import IIAE
 from models.translator import Translator
-from solvers.evaluation.paired import l1, paired_metrics, recall_at_1, unpaired_metrics
+from solvers.evaluation import retrieval
+from solvers.evaluation.reconstruction import l1
+from solvers.evaluation.retrieval import ranks_of_partners, recall
 
 
-def brute_force(queries, keys, query_ids, key_ids) -> float:
-    nearest = cdist(queries.numpy(), keys.numpy()).argmin(axis=1)
-    return float(np.mean(key_ids.numpy()[nearest] == query_ids.numpy()))
+def brute_force(queries, keys, query_ids, key_ids, most=1) -> float:
+    nearest = cdist(queries, keys).argsort(axis=1, kind="stable")[:, :most]
+    return float(np.mean((key_ids[nearest] == query_ids[:, None]).any(axis=1)))
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
-def test_blockwise_recall_equals_brute_force(offset):
-    torch.manual_seed(0)
-    keys = torch.randn(700, 5) + offset
-    queries = keys + 0.4 * torch.randn(700, 5)
-    ids = torch.arange(700)
-    want = brute_force(queries.double(), keys.double(), ids, ids)
-    assert 0.1 < want < 0.9
-    assert recall_at_1(queries, keys, ids, ids, block=128) == want
+@pytest.mark.parametrize("most", [1, 5])
+def test_blockwise_recall_equals_brute_force(offset, most, monkeypatch):
+    monkeypatch.setattr(retrieval, "DISTANCES", 700 * 128)
+    monkeypatch.setattr(retrieval, "KEYS", 300)
+    rng = np.random.default_rng(0)
+    keys = rng.normal(size=(700, 5)).astype(np.float32) + np.float32(offset)
+    queries = keys + 0.4 * rng.normal(size=(700, 5)).astype(np.float32)
+    ids = np.arange(700)
+    want = brute_force(queries.astype(float), keys.astype(float), ids, ids, most)
+    assert 0.1 < want < 0.99
+    assert recall(queries, keys, ids, ids, most) == want
 
 
 def test_recall_counts_any_key_with_the_right_id():
-    torch.manual_seed(0)
-    keys, queries = torch.randn(60, 3), torch.randn(90, 3)
-    key_ids, query_ids = torch.randint(0, 4, (60,)), torch.randint(0, 4, (90,))
-    assert recall_at_1(queries, keys, query_ids, key_ids) == brute_force(queries, keys, query_ids, key_ids)
+    rng = np.random.default_rng(0)
+    keys, queries = rng.normal(size=(60, 3)), rng.normal(size=(90, 3))
+    key_ids, query_ids = rng.integers(0, 4, 60), rng.integers(0, 4, 90)
+    assert recall(queries, keys, query_ids, key_ids) == brute_force(queries, keys, query_ids, key_ids)
 
 
-def test_codes_that_all_coincide_score_at_chance():
-    codes, ids = torch.ones(200, 4), torch.arange(200)
-    assert recall_at_1(codes, codes, ids, ids) == 1 / 200
+def test_codes_that_all_coincide_score_at_chance_and_an_id_without_a_key_comes_last():
+    codes, ids = np.ones((200, 4)), np.arange(200)
+    assert recall(codes, codes, ids, ids) == 1 / 200
+    assert recall(codes, codes, ids, ids, most=5) == 5 / 200
+    assert ranks_of_partners(codes[:1], codes, np.array([999]), ids).tolist() == [200]
 
 
 class Known(Translator):
@@ -69,7 +77,7 @@ class Known(Translator):
 
 def test_a_model_with_perfect_codes_gets_perfect_numbers(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
-    metrics = paired_metrics(Known(), data, 50, torch.device("cpu"))
+    metrics = numbers(Known(), data, "retrieval", "reconstruction")
     assert metrics["retrieval/shared/x_to_y"] > 0.98 and metrics["retrieval/shared/y_to_x"] > 0.98
     assert metrics["retrieval/exclusive/x_to_y"] < 0.03 and metrics["retrieval/exclusive/y_to_x"] < 0.03
     assert metrics["reconstruction/l1/x"] < 0.02 and metrics["reconstruction/l1/y"] < 0.02
@@ -79,14 +87,14 @@ def test_a_model_with_perfect_codes_gets_perfect_numbers(digits_folder):
 def test_numbers_do_not_depend_on_the_batch_size_and_equal_a_loop(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     model = Known()
-    numbers = [paired_metrics(model, data, size, torch.device("cpu")) for size in (7, 360)]
-    assert numbers[0] == pytest.approx(numbers[1], abs=1e-6)
+    found = [numbers(model, data, "retrieval", "reconstruction", size=size) for size in (7, 360)]
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
     total = 0.0
     for i in range(len(data)):
         (x, y), _ = data.at(np.array([i]))
         made = model.decode(model.encode_content(x, 0), model.encode_style(y, 1), 1)
         total += np.abs(made.numpy() - y.numpy()).mean()
-    assert numbers[0]["translation/reference_l1/x_to_y"] == pytest.approx(total / len(data), abs=1e-6)
+    assert found[0]["translation/reference_l1/x_to_y"] == pytest.approx(total / len(data), abs=1e-6)
 
 
 def test_l1_is_a_mean_over_pixels_per_image():
@@ -103,7 +111,7 @@ def test_unpaired_data_get_reconstruction_errors_over_each_domains_whole_split()
     }
     data = Unpaired(pictures, 32)
     model = IIAE(32, base_width=4).eval()
-    metrics = unpaired_metrics(model, data, 4, torch.device("cpu"))
+    metrics = numbers(model, data, "reconstruction", size=4)
     for d, (stack, name) in enumerate(zip(pictures.values(), model.domains)):
         images = torch.from_numpy(stack).movedim(3, 1) / 127.5 - 1
         with torch.no_grad():
@@ -118,5 +126,6 @@ class ContentOnly(Known):
 
 def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
-    metrics = paired_metrics(ContentOnly(), data, 90, torch.device("cpu"))
+    metrics = numbers(ContentOnly(), data, "retrieval", "reconstruction")
     assert set(metrics) == {"retrieval/shared/x_to_y", "retrieval/shared/y_to_x"}
+    assert left_out(ContentOnly(), data)["reconstruction"] == "the model has no style codes"

@@ -1,0 +1,149 @@
+"""The one look that test mode takes at a split: every image is read and encoded once, a batch at a time, and
+every family of numbers sees the same batches.
+
+Nothing here grows with the split but what a family keeps of each image, in `Rows`, which go to the disk where
+they are large.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from configs.keys.common import Test
+from dataloader.dataset import Dataset
+from dataloader.domains import count_of
+from models.translator import Translator
+
+DRAWS = 64  # random styles are drawn so many at a time, whatever the batch size
+IN_MEMORY = 1 << 28  # bytes of one `Rows`; what is larger is kept in a file
+
+
+class View(NamedTuple):
+    """What is looked at and how. `model` is in eval mode; `open_train` gives the training split, which few
+    families need; `say` tells a person what takes long."""
+
+    model: Translator
+    dataset: Dataset
+    settings: Test
+    seed: int
+    device: torch.device
+    open_train: Callable[[], Dataset]
+    say: Callable[[str], None] = lambda line: None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.model.domains
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many images of each domain the split holds."""
+        return tuple(count_of(self.dataset, domain) for domain in range(len(self.domains)))
+
+    def way(self, source: int, target: int) -> str:
+        return f"{self.domains[source]}_to_{self.domains[target]}"
+
+    def parts(self) -> Iterator["Part"]:
+        """The whole split in batches: item 0 upwards of every domain side by side."""
+        size = self.settings.batch_size
+        for first in range(0, max(self.counts), size):
+            items = tuple(np.arange(first, min(first + size, count)) for count in self.counts)
+            yield Part(self, items)
+
+    def random_styles(self, domain: int, count: int, copies: int) -> Tensor:
+        """`copies` styles of `domain` from the prior for each of `count` images: [count, copies, ...], a
+        function of the seed alone."""
+        generator = torch.Generator().manual_seed(self.seed)
+        blocks = []
+        for first in range(0, count, DRAWS):
+            size = min(DRAWS, count - first)
+            drawn = [self.model.sample_style(size, domain, generator) for _ in range(copies)]
+            blocks.append(torch.stack(drawn, dim=1))
+        return torch.cat(blocks)
+
+
+class Part:
+    """One batch of the split. `items[d]` are the numbers of the images of domain d that it holds, none where
+    the domain has fewer than others; everything else is computed on first need and once."""
+
+    def __init__(self, view: View, items: tuple[np.ndarray, ...]):
+        self.view, self.items = view, items
+        paired = len(view.dataset.streams) == 1
+        indices = items[:1] if paired else [item if len(item) else np.zeros(1, int) for item in items]
+        batch = view.dataset.at(*indices, device=view.device)
+        self.images, self.labels = batch.images, batch.labels
+        self.made: dict[tuple, Tensor] = {}
+
+    def once(self, key: tuple, make: Callable[[], Tensor]) -> Tensor:
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+    def content(self, domain: int) -> Tensor:
+        return self.once(
+            ("content", domain), lambda: self.view.model.encode_content(self.images[domain], domain)
+        )
+
+    def style(self, domain: int) -> Tensor:
+        if self.view.model.components:
+            return self.style_and_components(domain)[0]
+        return self.once(("style", domain), lambda: self.view.model.encode_style(self.images[domain], domain))
+
+    def components(self, domain: int) -> Tensor:
+        """How probable each component of the prior is for each style: [B, components]."""
+        return self.style_and_components(domain)[1]
+
+    def style_and_components(self, domain: int) -> tuple[Tensor, Tensor]:
+        key = ("components", domain)
+        return self.once(
+            key, lambda: self.view.model.encode_style_and_components(self.images[domain], domain)
+        )
+
+    def reconstruction(self, domain: int) -> Tensor:
+        """The images of a domain from their own content and style."""
+        model = self.view.model
+        key = ("reconstruction", domain)
+        return self.once(key, lambda: model.decode(self.content(domain), self.style(domain), domain))
+
+    def in_partners_style(self, source: int, target: int) -> Tensor:
+        """Of pairs: the images of `source` in `target`, each with its partner's style."""
+        model = self.view.model
+        key = ("in partner's style", source, target)
+        return self.once(key, lambda: model.decode(self.content(source), self.style(target), target))
+
+    def chosen(self, domain: int, wanted: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """Of items `wanted` (no item twice) of a domain, those that this part holds: their places in `wanted`
+        and their places in this part, on the device."""
+        items = self.items[domain]
+        if not len(items):
+            return np.zeros(0, int), torch.zeros(0, dtype=torch.long, device=self.view.device)
+        places = np.flatnonzero((wanted >= items[0]) & (wanted <= items[-1]))
+        return places, torch.from_numpy(wanted[places] - items[0]).to(self.view.device)
+
+
+class Rows:
+    """An array [N, ...] that is filled row by row as the split is looked at; in a file that nobody else sees
+    where it is larger than IN_MEMORY."""
+
+    def __init__(self, count: int):
+        self.count = count
+        self.array: np.ndarray | None = None
+
+    def put(self, places: np.ndarray | slice, values: Tensor | np.ndarray) -> None:
+        values = values.cpu().numpy() if isinstance(values, Tensor) else values
+        if self.array is None:
+            self.array = self._new((self.count, *values.shape[1:]), values.dtype)
+        self.array[places] = values
+
+    @staticmethod
+    def _new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        if int(np.prod(shape)) * dtype.itemsize <= IN_MEMORY:
+            return np.zeros(shape, dtype)
+        with tempfile.TemporaryFile() as file:  # the map keeps what it needs; the name is gone already
+            return np.memmap(file, dtype, "w+", shape=shape)
+
+    def __len__(self) -> int:
+        return self.count

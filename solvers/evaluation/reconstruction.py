@@ -1,0 +1,49 @@
+"""Whether images come back from their own codes, and pairs from each other's."""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from solvers.evaluation.codes import Part, View
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
+
+
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of each image: [B, 3, H, W] twice -> [B], for images in [-1, 1] between 0
+    and 2."""
+    return (a - b).abs().flatten(1).mean(dim=1)
+
+
+class Numbers(Family):
+    """reconstruction/l1/x, the error of images of x from their own content and style, and for pairs
+    translation/reference_l1/x_to_y, the error of y from x's content and y's own style; over the whole
+    split."""
+
+    name = "reconstruction"
+    question = QUESTIONS[1]
+    needs = ("content", "style")
+    meanings = (
+        Meaning(
+            "reconstruction/l1",
+            "mean absolute error over pixels in [-1, 1] of an image encoded and decoded again",
+        ),
+        Meaning("translation/reference_l1", "the same of a translation with the partner's own style"),
+    )
+
+    def __init__(self, view: View):
+        super().__init__(view)
+        self.errors: dict[str, list[Tensor]] = defaultdict(list)
+
+    def see(self, part: Part) -> None:
+        for domain, name in enumerate(self.view.domains):
+            if len(part.items[domain]):
+                error = l1(part.reconstruction(domain), part.images[domain])
+                self.errors[f"reconstruction/l1/{name}"].append(error.cpu())
+        if self.view.dataset.paired:
+            for a, b in ((0, 1), (1, 0)):
+                error = l1(part.in_partners_style(a, b), part.images[b])
+                self.errors[f"translation/reference_l1/{self.view.way(a, b)}"].append(error.cpu())
+
+    def numbers(self) -> dict[str, float]:
+        return {name: torch.cat(values).double().mean().item() for name, values in self.errors.items()}

@@ -1,0 +1,104 @@
+"""Retrieval: whether an image's content finds its partner among all images of the other domain (IIAE, section
+4.2), and whether its style does, which should not."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solvers.evaluation.codes import Part, Rows, View
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
+
+DISTANCES = 1 << 22  # held at a time
+KEYS = 4096  # made float64 at a time
+
+
+class Numbers(Family):
+    """retrieval/shared/x_to_y, the share of images whose nearest content code of the other domain is their
+    partner's, and retrieval/exclusive/x_to_y, the same by style code."""
+
+    name = "retrieval"
+    question = QUESTIONS[0]
+    needs = ("content",)
+    meanings = (
+        Meaning(
+            "retrieval/shared",
+            "how often the nearest content code of the other domain is the partner's; 1 is best",
+        ),
+        Meaning(
+            "retrieval/exclusive",
+            "the same by style code; chance, one over the number of pairs, is best",
+        ),
+    )
+
+    def __init__(self, view: View):
+        super().__init__(view)
+        count = len(view.dataset)
+        self.ids = [np.arange(count), np.arange(count)]
+        self.codes = {"shared": [Rows(count) for _ in range(2)]}
+        if view.model.has_style:
+            self.codes["exclusive"] = [Rows(count) for _ in range(2)]
+
+    @classmethod
+    def why_not(cls, view: View) -> str | None:
+        return super().why_not(view) or (None if view.dataset.paired else "the data are not paired")
+
+    def see(self, part: Part) -> None:
+        label = self.view.dataset.partner_label
+        for domain, items in enumerate(part.items):
+            self.codes["shared"][domain].put(items, part.content(domain).float().flatten(1))
+            if "exclusive" in self.codes:
+                self.codes["exclusive"][domain].put(items, part.style(domain).float().flatten(1))
+            if label:
+                self.ids[domain][items] = part.labels[domain][label].cpu().numpy()
+
+    def numbers(self) -> dict[str, float]:
+        found = {}
+        for kind, codes in self.codes.items():
+            for a, b in ((0, 1), (1, 0)):
+                ranks = ranks_of_partners(codes[a].array, codes[b].array, self.ids[a], self.ids[b])
+                found[f"retrieval/{kind}/{self.view.way(a, b)}"] = float((ranks < 1).mean())
+        return found
+
+
+def ranks_of_partners(
+    queries: np.ndarray, keys: np.ndarray, query_ids: np.ndarray, key_ids: np.ndarray
+) -> np.ndarray:
+    """For each query [N, D], how many keys [M, D] come before the first that has its id, by L2: int64 [N].
+
+    Computed in blocks, so that memory stays bounded. The squared distance is expanded in float64 around the
+    keys' mean, so that codes far from the origin lose nothing. Of equally near keys the first comes first, so
+    codes that all coincide score at chance. A query whose id no key has comes after all.
+    """
+    centre = np.mean(keys, axis=0, dtype=np.float64)
+    block = max(1, DISTANCES // len(keys))
+    key_ids_there = torch.from_numpy(key_ids)
+    places = torch.arange(len(keys))
+    ranks = []
+    for first in range(0, len(queries), block):
+        mine = slice(first, first + block)
+        distances = distances_between(queries[mine], keys, centre)
+        right = key_ids_there == torch.from_numpy(query_ids[mine])[:, None]
+        nearest = torch.where(right, distances, torch.inf).amin(dim=1)
+        level = distances == nearest[:, None]
+        place = torch.where(level & right, places, len(keys)).amin(dim=1)
+        before = (distances < nearest[:, None]) | (level & (places < place[:, None]))
+        ranks.append(torch.where(nearest.isinf(), len(keys), before.sum(dim=1)))
+    return torch.cat(ranks).numpy()
+
+
+def distances_between(queries: np.ndarray, keys: np.ndarray, centre: np.ndarray) -> Tensor:
+    """Squared distances, but for each query's own square: float64 [N, M]."""
+    from_centre = torch.from_numpy(queries - centre)
+    found = torch.empty(len(queries), len(keys), dtype=torch.float64)
+    for first in range(0, len(keys), KEYS):
+        there = torch.from_numpy(keys[first : first + KEYS] - centre)
+        norms = there.square().sum(dim=1)
+        torch.addmm(norms, from_centre, there.T, alpha=-2, out=found[:, first : first + KEYS])
+    return found
+
+
+def recall(
+    queries: np.ndarray, keys: np.ndarray, query_ids: np.ndarray, key_ids: np.ndarray, most: int = 1
+) -> float:
+    """The share of queries one of whose `most` nearest keys has their id."""
+    return float((ranks_of_partners(queries, keys, query_ids, key_ids) < most).mean())
