@@ -4,12 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from configs.keys.common import Config, Test
 from dataloader import DataError
 from dataloader.dataset import Batch, Dataset
-from dataloader.domains import spread
+from dataloader.domains import count_of, in_batches, one_domain, spread
 from models.translator import Translator
 from solvers.evaluation.adaptation import adaptation_metrics, plan_adaptation
 from solvers.evaluation.diversity import check_lpips, diversity_metrics
@@ -37,6 +38,7 @@ from solvers.visualization.interpolation import (
 from solvers.visualization.plots import style_space
 
 ROWS = 8
+STYLES = 400  # of each domain in the plot of styles, at most
 
 
 def check_test(settings: Test, dataset: Dataset) -> None:
@@ -92,7 +94,9 @@ def evaluate(
         reporter.say(f"Left out: {reason}")
     save_pictures(model, dataset, config.seed, run.results, device)
     if model.components and model.has_style:
-        save_png(style_space(model, dataset, config.test.batch_size, device), run.results / "style_space.png")
+        styles, components = encoded_styles(model, dataset, config.test.batch_size, device)
+        picture = style_space(styles, components, model.domains, model.components)
+        save_png(picture, run.results / "style_space.png")
     metrics = measure(model, dataset, config, device)
     metrics |= adapt(model, dataset, config, device, reporter, open_train)
     write_whole(
@@ -126,6 +130,23 @@ def save_pictures(model: Translator, dataset: Dataset, seed: int, folder: Path, 
             save_gif(frames, folder / f"{way}_between_{name}.gif")
     if len(model.domains) > 2 and (model.has_style or model.has_style_prior):
         save_png(every_domain_grid(model, batch, seed), folder / "every_domain.png")
+
+
+@torch.no_grad()
+def encoded_styles(
+    model: Translator, dataset: Dataset, batch_size: int, device: torch.device
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of up to STYLES test images of each domain the styles [N, D] and the likeliest components [N]."""
+    styles, components = [], []
+    for domain in range(len(model.domains)):
+        codes, likeliest = [], []
+        for part in in_batches(spread(count_of(dataset, domain), STYLES), batch_size):
+            images, _ = one_domain(dataset, domain, part, device)
+            codes.append(model.encode_style(images, domain).flatten(1).float())
+            likeliest.append(model.component_probabilities(images, domain).argmax(dim=1))
+        styles.append(torch.cat(codes).cpu().numpy())
+        components.append(torch.cat(likeliest).cpu().numpy())
+    return styles, components
 
 
 def style_ends(model: Translator, batch: Batch, target: int, seed: int) -> dict[str, Ends]:
