@@ -1,4 +1,5 @@
-"""What is made from the keys: `configs/schema.json`, by which editors complete and check configs.
+"""What is made from the keys: `configs/schema.json`, by which editors complete and check configs, and
+`configs/README.md`, the tables of all keys and data sets.
 
 python -m configs.generate
 """
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from configs.keys import DATASETS, MODELS
+from configs.tables import readme, standard
 
 FOLDER = Path(__file__).parent
 
@@ -36,7 +38,7 @@ def json_schema() -> dict[str, Any]:
             *(when("model", name, reference) for name, reference in models.items()),
             *(when("dataset", name, {"properties": {"data": reference}}) for name, reference in sets.items()),
         ],
-        "$defs": found["$defs"],
+        "$defs": standard(found["$defs"]),
     }
 
 
@@ -45,5 +47,19 @@ def when(key: str, value: str, then: dict[str, Any]) -> dict[str, Any]:
     return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
+def generated() -> dict[str, str]:
+    """The text of each file in this folder that is made from the keys."""
+    return {"schema.json": json.dumps(json_schema(), indent=2) + "\n", "README.md": readme()}
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write them; each is as before or complete, and none is written before all are made."""
+    texts = generated()
+    for name, text in texts.items():
+        (folder / f".{name}.part").write_text(text, encoding="utf-8")
+    for name in texts:
+        (folder / f".{name}.part").replace(folder / name)
+
+
 if __name__ == "__main__":
-    (FOLDER / "schema.json").write_text(json.dumps(json_schema(), indent=2) + "\n")
+    write()

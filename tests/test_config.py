@@ -1,11 +1,15 @@
 import json
+import re
 import subprocess
 import sys
+from collections import defaultdict
 
 import pytest
 from conftest import ROOT
 
-from configs.generate import json_schema
+from configs.generate import generated, write
+from configs.keys import DATASETS, MODELS
+from configs.keys.common import Section
 from configs.load import ConfigError, load_config
 
 SAMPLE = ROOT / "configs/iiae_mnist.json"
@@ -45,10 +49,80 @@ def test_every_config_is_valid_and_names_the_schema(path):
     load_config(path)
 
 
-def test_schema_json_is_made_from_the_schema():
-    assert json.loads((ROOT / "configs/schema.json").read_text()) == json_schema(), (
-        "stale; run: python -m configs.generate"
-    )
+def test_what_is_made_from_the_keys_is_not_stale():
+    for name, text in generated().items():
+        assert (ROOT / "configs" / name).read_text() == text, (
+            f"{name} is stale; run: python -m configs.generate"
+        )
+
+
+def test_editors_know_the_bounds_of_whole_numbers_and_of_others():
+    found = json.loads((ROOT / "configs/schema.json").read_text())["$defs"]
+    seed = found["IIAEConfig"]["properties"]["seed"]
+    assert (seed["type"], seed["minimum"], seed["exclusiveMaximum"]) == ("integer", 0, 2**31)
+    assert found["IIAETraining"]["properties"]["lr"]["exclusiveMinimum"] == 0
+    assert not {"ge", "gt", "le", "lt"} & set(re.findall(r'"(\w+)":', json.dumps(found)))
+
+
+def tables() -> dict[str, list[list[str]]]:
+    """The rows of each table of configs/README.md, by its heading."""
+    found = {}
+    for part in (ROOT / "configs/README.md").read_text().split("\n## ")[1:]:
+        rows = [line for line in part.splitlines() if line.startswith("|")]
+        cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+        found[part.splitlines()[0].strip("`")] = cells[2:]
+        assert len({len(row) for row in cells}) == 1  # no key's text breaks its row
+    return found
+
+
+def written(kind: type[Section], path: str = "Top level"):
+    """(section, key) of every key below a class of keys."""
+    for name, field in kind.model_fields.items():
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, Section)):
+            yield path, field.alias or name
+        elif name != "data":
+            yield from written(field.annotation, name if path == "Top level" else f"{path}.{name}")
+
+
+@pytest.mark.parametrize(("kinds", "only"), [(MODELS, None), (DATASETS, "data")], ids=("models", "data sets"))
+def test_the_tables_have_every_key_once_with_its_owners_and_a_meaning(kinds, only):
+    owners = defaultdict(list)
+    for owner, kind in kinds.items():
+        for section, key in written(kind, *[only] * bool(only)):
+            owners[section, key].append(owner)
+    rows = [
+        ((section, row[0].strip("`")), row[1:])
+        for section, table in tables().items()
+        if section != "Data sets" and (section == "data") == (only == "data")
+        for row in table
+    ]
+    assert sorted(key for key, _ in rows) == sorted(owners)
+    for key, (values, default, having, meaning) in rows:
+        assert values and default and meaning, key
+        assert (list(kinds) if having == "all" else having.split(", ")) == owners[key], key
+
+
+def test_a_row_says_values_default_and_meaning_of_each_model_where_they_differ():
+    found = {(section, row[0].strip("`")): row[1:] for section, rows in tables().items() for row in rows}
+    values, default, _, meaning = found["network", "attribute_dim"]
+    assert values == "a whole number from 1 (DRIT, MDMM), `null` (GMVAE-DRIT)"
+    assert default == "`8` (DRIT, MDMM), `null` (GMVAE-DRIT)"
+    assert meaning.startswith("DRIT, MDMM: Length") and "<br>GMVAE-DRIT: The attribute is" in meaning
+    assert found["training", "resume_iters"][0] == 'a whole number from 0 or `"latest"`'
+    assert found["training", "beta1"][:3] == ["a number from 0 and below 1", "`0.5`", "all"]
+    assert found["training", "inter_exact_iters"][0] == "a list of 2 (each a whole number from 0) or `null`"
+    assert found["Top level", "id"][1] == "required"
+    assert found["Data sets", "AFHQ"][1:] == ["bash download/afhq.sh v2", "`data.domains`"]
+
+
+def test_nothing_is_written_when_something_cannot_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("configs.generate.readme", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write(tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    write(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == generated()
 
 
 def test_whole_numbers_may_be_written_with_an_exponent():

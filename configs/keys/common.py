@@ -59,14 +59,18 @@ class Training(Section):
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Learning rate of Adam."""
     weight_decay: Weight = 0.0
+    """Adam's: this times each weight is added to its gradient."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Adam's decay of the gradients' running mean."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Adam's decay of the squared gradients' running mean."""
     lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
     """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to
     zero over the second half."""
     milestones: list[Iterations] = []
     """Iterations at which the learning rate is multiplied by scheduler_gamma."""
     scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
+    """What each milestone multiplies the learning rate by."""
     print_freq: Count = 100
     """Iterations between two lines of losses (console, TensorBoard, metrics.jsonl)."""
     sample_freq: Count = 2000
@@ -113,6 +117,7 @@ class Test(Section):
     test_iters: Iteration = "latest"
     """Which checkpoint of test_path."""
     batch_size: Count = 64
+    """Images that go through the networks at once."""
     test_path: str = ""
     """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
     after_training: Flag = True
@@ -149,10 +154,13 @@ class Config(Section):
     solver: ClassVar[str]  # "module:class" of what learns it
 
     schema_: str | None = Field(None, alias="$schema", exclude=True)
+    """The JSON Schema, by which editors complete and check the config; ignored here."""
     id: Annotated[str, Field(min_length=1, max_length=100)]
     """The experiment's name; part of its run folder's name."""
     model: str
+    """What is trained or tested; it decides which keys training and network have."""
     dataset: str
+    """What it learns from; it decides which keys data has."""
     path_to_data: str = ""
     """The data set's folder. Empty: data/<dataset>."""
     train: Annotated[
@@ -165,8 +173,12 @@ class Config(Section):
     run_dir: str | None = None
     """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
     output_dir: str = "runs"
+    """Where the dated run folders go."""
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    """Of all that is random: first weights, order of the data, draws in training and in test mode."""
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", examples=["auto", "cpu", "cuda", "cuda:1"])
+    ] = "auto"
     """auto takes the GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the networks; losses are always float32. auto: bf16 on GPUs that have it, else fp32."""

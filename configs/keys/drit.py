@@ -69,6 +69,7 @@ class DRITNetwork(Network):
     base_width: Count = 64
     """Channels of the encoders' first convolution; contents have 4 times as many."""
     attribute_dim: Count = 8
+    """Length of the attribute, the style."""
     residual_blocks: Count = 3
     """Of each domain's own, in the content encoder and in the generator."""
     content_noise: Weight = 1.0

@@ -10,6 +10,7 @@ from configs.keys.common import (
     Flag,
     Iterations,
     Network,
+    Resolution,
     Test,
     Training,
     Weight,
@@ -69,7 +70,9 @@ class IIAENetwork(Network):
     stages: Annotated[Whole, Field(ge=1, le=9)] | None = None
     """Halvings in each encoder; null: 4, at 32 x 32 3."""
     exclusive_dim: Count = 8
+    """Length of a style, which one domain has for itself."""
     shared_dim: Count = 128
+    """Length of a content, which both domains share."""
     shared_trunk: Flag = True
     """One feature extractor for both domains; false: one each."""
     tied_trunk: Flag = False
@@ -87,6 +90,8 @@ class IIAEConfig(Config):
     training: IIAETraining = Field(default_factory=IIAETraining)
     test: Test = Field(default_factory=Test)
     network: IIAENetwork = Field(default_factory=IIAENetwork)
+    resolution: Resolution = 256
+    """Of the images, in pixels, a power of two: a number for squares, or [height, width]."""
 
     @field_validator("resolution")
     @classmethod

@@ -83,7 +83,11 @@ class StyleSpace:
                 self.styles[domain].put(places, part.style(domain)[mine].flatten(1))
                 self.components[domain].put(places, part.components(domain)[mine].argmax(dim=1))
 
+    def codes(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Of each domain the styles [N, D] and the likeliest components [N]."""
+        styles, components = ([rows.array for rows in side] for side in (self.styles, self.components))
+        return styles, components
+
     def picture(self) -> np.ndarray:
         """uint8 [H, W, 3]."""
-        styles, components = ([rows.array for rows in side] for side in (self.styles, self.components))
-        return style_space(styles, components, self.view.domains, self.view.model.components)
+        return style_space(*self.codes(), self.view.domains, self.view.model.components)
