@@ -9,24 +9,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, stored_pictures
+from dataloader.dataset import Batch, Dataset, fitted_pictures
 from dataloader.packed import read_set
+from dataloader.sizes import Size, both_sides
 
 HOW = "bash download/cars.sh (toy cars, without a download: bash download/cars.sh --toy)"
 
 
 class Cars(Dataset):
     """One split of a set of cars. Labels of x and y: `car` (its number), `azimuth` (0 to 23, in steps of 15
-    degrees from the front, which is 0; x is always 0) and `elevation` (0 to 3)."""
+    degrees from the front, which is 0; x is always 0) and `elevation` (0 to 3).
+
+    A car is always shown whole and keeps its proportions, in the middle of the picture; where that is no
+    square, the background goes on to both sides of it (`fitted_pictures`).
+    """
 
     domains = ("x", "y")
     partner_label = "car"
 
-    def __init__(self, arrays: dict[str, np.ndarray], resolution: int):
+    def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):
         self.views = arrays["images"]  # uint8 [rows, 24, H, H, 1 or 3], a row for each car and elevation
         self.car, self.elevation = (np.asarray(arrays[name], np.int64) for name in ("car", "elevation"))
         self.rows, self.azimuths = pair_order(self.car, self.views.shape[1])
-        self.resolution = resolution
+        self.size = both_sides(size)
         self.streams = (len(self.rows),)
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -42,7 +47,7 @@ class Cars(Dataset):
         return {name: torch.from_numpy(np.asarray(array)) for name, array in raw.items()}
 
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
-        images = tuple(stored_pictures(raw[side], self.resolution).expand(-1, 3, -1, -1) for side in "xy")
+        images = tuple(fitted_pictures(raw[side], self.size).expand(-1, 3, -1, -1) for side in "xy")
         shared = {"car": raw["car"], "elevation": raw["elevation"]}
         labels = tuple(
             {**shared, "azimuth": azimuth} for azimuth in (torch.zeros_like(raw["azimuth"]), raw["azimuth"])
@@ -61,7 +66,7 @@ def pair_order(car: np.ndarray, azimuths: int) -> tuple[np.ndarray, np.ndarray]:
     return row[order], azimuth[order]
 
 
-def open_cars(folder: Path, split: str, resolution: int) -> Cars:
+def open_cars(folder: Path, split: str, size: int | Size) -> Cars:
     """One split of a preprocessed folder. Raises DataError."""
     arrays = read_set(folder, split, "Cars", HOW, needed=("images", "car", "elevation"))[1]
-    return Cars(arrays, resolution)
+    return Cars(arrays, size)

@@ -2,7 +2,7 @@
 
 x is a white digit on a coloured background, y the same digit coloured on black; the two colours are
 independent and uniform in RGB (Gonzalez-Garcia, van de Weijer, Bengio, NeurIPS 2018, section 4.1). Stored
-are the grey digits and two colours each, drawn once; the pairs are rendered per batch at any resolution. A
+are the grey digits and two colours each, drawn once; the pairs are rendered per batch at any size. A
 set made from the original archive's pictures stores the pictures instead.
 """
 
@@ -13,16 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, stored_pictures
+from dataloader.dataset import Batch, Dataset, fitted_pictures
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.resampling import resize_whole
+from dataloader.sizes import Size, around, both_sides, fit_within, spelled
 
 HOW = "bash download/mnist_cdcb.sh"
 HOW_DIGITS = "python dataloader/preprocess_mnist.py digits"
 KIN = ("MNIST-CDCB", "Digits-CDCB")  # one can be read as the other
 COLOUR_SEED = 20_181_210
-MARGIN = 1 / 16  # of the picture on each side: 28 x 28 digits in 32 x 32
+MARGIN = 1 / 16  # of the picture's shorter side, around it: 28 x 28 digits in 32 x 32
 
 
 class CDCB(Dataset):
@@ -31,16 +32,14 @@ class CDCB(Dataset):
 
     domains = ("x", "y")
 
-    def __init__(self, arrays: dict[str, np.ndarray], resolution: int):
+    def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):
         self.arrays = arrays
-        self.resolution = resolution
+        self.size = both_sides(size)
         self.streams = (len(next(iter(arrays.values()))),)
-        if (
-            "images" in arrays
-            and arrays["images"].shape[2] % resolution
-            and resolution % arrays["images"].shape[2]
-        ):
-            raise DataError(f"pictures stored at {arrays['images'].shape[2]} cannot be shown at {resolution}")
+        if "images" in arrays:
+            stored, shown = arrays["images"].shape[2], min(self.size)
+            if stored % shown and shown % stored:
+                raise DataError(f"pictures stored at {stored} cannot be shown at {spelled(size)}")
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices
@@ -50,10 +49,10 @@ class CDCB(Dataset):
 
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
         if "images" in raw:
-            x, y = (stored_pictures(raw["images"][:, side], self.resolution) for side in (0, 1))
+            x, y = (fitted_pictures(raw["images"][:, side], self.size) for side in (0, 1))
             labels: dict[str, Tensor] = {}
         else:
-            x, y = render_pairs(raw["digits"], raw["colours"], self.resolution)
+            x, y = render_pairs(raw["digits"], raw["colours"], self.size)
             names = [f"{domain}_{channel}" for domain in "xy" for channel in ("red", "green", "blue")]
             labels = dict(zip(names, raw["colours"].flatten(1).long().unbind(1)))
         if "labels" in raw:
@@ -61,19 +60,27 @@ class CDCB(Dataset):
         return Batch((x, y), (labels, labels))
 
 
-def render_pairs(digits: Tensor, colours: Tensor, resolution: int) -> tuple[Tensor, Tensor]:
-    """Grey digits uint8 [B, H, W] and colours uint8 [B, 2, 3] (background of x, foreground of y) -> x, y
-    float [B, 3, R, R] in [-1, 1]. A 28 x 28 digit at R = 32 keeps its own pixels."""
-    margin = round(resolution * MARGIN)
-    side = resolution - 2 * margin
+def render_pairs(digits: Tensor, colours: Tensor, size: int | Size) -> tuple[Tensor, Tensor]:
+    """Grey digits uint8 [B, h, w] and colours uint8 [B, 2, 3] (background of x, foreground of y) -> x, y
+    float [B, 3, H, W] in [-1, 1]. A digit keeps its proportions and stands in the middle; a 28 x 28 digit at
+    32 x 32 keeps its own pixels."""
+    size, extents = both_sides(size), tuple(digits.shape[1:])
+    inner = inner_size(extents, size)
     down, across = (
-        F.pad(resize_whole(extent, side, digits.device), (0, 0, margin, margin))
-        for extent in digits.shape[1:]
-    )  # [R, H], [R, W]
-    ink = (down @ (digits.float() @ across.T))[:, None].div_(255).clamp_(0, 1)  # [B, 1, R, R]
+        F.pad(resize_whole(extent, side, digits.device), (0, 0, *border))
+        for extent, side, border in zip(extents, inner, around(inner, size))
+    )  # [H, h], [W, w]
+    ink = (down @ (digits.float() @ across.T))[:, None].div_(255).clamp_(0, 1)  # [B, 1, H, W]
     background, foreground = (colours.float() / 255).unflatten(2, (3, 1, 1)).unbind(1)  # [B, 3, 1, 1] each
     # (ink + (1 - ink) * background) * 2 - 1 and ink * foreground * 2 - 1, in two passes over memory each
     return ((1 - ink) * (2 * background - 2)).add_(1), (ink * (2 * foreground)).sub_(1)
+
+
+def inner_size(extents: Size, size: Size) -> Size:
+    """The height and width of a digit of these extents in a picture of `size`, as large as the margin
+    leaves."""
+    margin = round(min(size) * MARGIN)
+    return fit_within(extents, (size[0] - 2 * margin, size[1] - 2 * margin))
 
 
 def draw_colours(count: int, split: str) -> np.ndarray:
@@ -95,18 +102,18 @@ def digit_arrays(
     return {"digits": digits, "colours": draw_colours(len(digits), split), "labels": labels.astype(np.uint8)}
 
 
-def open_mnist(folder: Path, split: str, resolution: int) -> CDCB:
+def open_mnist(folder: Path, split: str, size: int | Size) -> CDCB:
     """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files. Raises
     DataError."""
     if not is_packed(folder) and has_idx(folder):
-        return CDCB(digit_arrays(*read_idx_digits(folder, split), split), resolution)
-    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], resolution)
+        return CDCB(digit_arrays(*read_idx_digits(folder, split), split), size)
+    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], size)
 
 
 DIGITS_COLOURINGS = 8  # 1,437 training digits are few: each comes in this many colour pairs
 
 
-def open_digits(folder: Path, split: str, resolution: int) -> CDCB:
+def open_digits(folder: Path, split: str, size: int | Size) -> CDCB:
     """Digits-CDCB, made from scikit-learn's 1,797 handwritten digits when it is not there yet. Raises
     DataError."""
     if not is_packed(folder):
@@ -115,7 +122,7 @@ def open_digits(folder: Path, split: str, resolution: int) -> CDCB:
                 f"{folder} holds something else than Digits-CDCB; set path_to_data to a new folder"
             )
         pack_digits(folder)
-    return CDCB(read_set(folder, split, "Digits-CDCB", HOW_DIGITS, kin=KIN)[1], resolution)
+    return CDCB(read_set(folder, split, "Digits-CDCB", HOW_DIGITS, kin=KIN)[1], size)
 
 
 def pack_digits(folder: Path) -> None:

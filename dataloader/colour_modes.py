@@ -16,6 +16,7 @@ from dataloader.cdcb import render_pairs
 from dataloader.dataset import Batch
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
+from dataloader.sizes import Size
 from dataloader.unpaired import Unpaired
 
 HOW = "python main.py configs/gmvae_drit_modes.json, which makes it where there is nothing"
@@ -34,13 +35,13 @@ class ColourModes(Unpaired):
 
     mode_domain = 1
 
-    def __init__(self, arrays: dict[str, np.ndarray], resolution: int):
+    def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):
         labels = {
             "white": {"digit": arrays["white_labels"]},
             "coloured": {"digit": arrays["coloured_labels"], "mode": arrays["modes"]},
         }
         pictures = {"white": arrays["white"], "coloured": arrays["coloured"]}
-        super().__init__(pictures, resolution, labels=labels, flip=False)
+        super().__init__(pictures, size, labels=labels, flip=False)
         self.colours = arrays["colours"]
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -52,29 +53,29 @@ class ColourModes(Unpaired):
         labels = tuple({name: raw[f"{name}_{d}"] for name in known} for d, known in enumerate(self.known))
         white = torch.full_like(raw["images_0"][:, 0, :1].expand(-1, 3), 255)
         images = (
-            coloured(raw[f"images_{d}"], colours, self.resolution)
+            coloured(raw[f"images_{d}"], colours, self.size)
             for d, colours in enumerate((white, raw["colours"]))
         )
         return Batch(tuple(images), labels)
 
     def mode_of(self, images: Tensor) -> Tensor:
-        """The mode of pictures [B, 3, R, R] in [-1, 1], int64 [B]: that of the nearest colour, -1 where none
+        """The mode of pictures [B, 3, H, W] in [-1, 1], int64 [B]: that of the nearest colour, -1 where none
         is near or nothing is bright."""
         return nearest_mode(ink_colour(images))
 
 
-def coloured(digits: Tensor, colours: Tensor, resolution: int) -> Tensor:
-    """Grey digits uint8 [B, H, W] and a colour each uint8 [B, 3] -> float [B, 3, R, R] in [-1, 1], on
+def coloured(digits: Tensor, colours: Tensor, size: int | Size) -> Tensor:
+    """Grey digits uint8 [B, h, w] and a colour each uint8 [B, 3] -> float [B, 3, H, W] in [-1, 1], on
     black."""
-    return render_pairs(digits, torch.stack((colours, colours), dim=1), resolution)[1]
+    return render_pairs(digits, torch.stack((colours, colours), dim=1), size)[1]
 
 
 def ink_colour(images: Tensor) -> Tensor:
-    """The colour of the strokes in pictures [B, 3, R, R] in [-1, 1]: float [B, 3], 0 to 1; black where
+    """The colour of the strokes in pictures [B, 3, H, W] in [-1, 1]: float [B, 3], 0 to 1; black where
     nothing is brighter than INK. It is a mean over pixels, weighted by how far each rises above half of the
     picture's brightest."""
     pixels = (images.float().clamp(-1, 1) + 1) / 2
-    brightness = pixels.amax(dim=1, keepdim=True)  # [B, 1, R, R]
+    brightness = pixels.amax(dim=1, keepdim=True)  # [B, 1, H, W]
     most = brightness.amax(dim=(2, 3), keepdim=True)
     weight = (brightness - most / 2).clamp(min=0) * (most > INK)
     return (pixels * weight).sum(dim=(2, 3)) / weight.sum(dim=(2, 3)).clamp(min=1e-9)
@@ -120,18 +121,18 @@ def mode_arrays(
     }
 
 
-def open_colour_modes(folder: Path, split: str, resolution: int) -> ColourModes:
+def open_colour_modes(folder: Path, split: str, size: int | Size) -> ColourModes:
     """One split: of MNIST where `folder` holds its IDX files, else of a preprocessed folder, which is made
     from scikit-learn's digits where it is not there yet. Raises DataError."""
     if not is_packed(folder) and has_idx(folder):
-        return ColourModes(mode_arrays(*read_idx_digits(folder, split), split), resolution)
+        return ColourModes(mode_arrays(*read_idx_digits(folder, split), split), size)
     if not is_packed(folder):
         if folder.exists() and any(folder.iterdir()):
             raise DataError(
                 f"{folder} holds something else than Colour-Modes; set path_to_data to a new folder"
             )
         pack_modes(folder)
-    return ColourModes(read_set(folder, split, "Colour-Modes", HOW)[1], resolution)
+    return ColourModes(read_set(folder, split, "Colour-Modes", HOW)[1], size)
 
 
 def pack_modes(folder: Path) -> None:

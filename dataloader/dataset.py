@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dataloader.sizes import Size, around, both_sides, fit_within, middle_window
+
 
 class Batch(NamedTuple):
-    """`images[d]` are of domain d, float [B, 3, R, R] in [-1, 1]. In a paired set images[0][i] and
+    """`images[d]` are of domain d, float [B, 3, H, W] in [-1, 1]. In a paired set images[0][i] and
     images[1][i] are partners. `labels[d]` holds what is known of them, each an int64 tensor [B]."""
 
     images: tuple[Tensor, ...]
@@ -23,7 +25,7 @@ class Batch(NamedTuple):
 
 
 class Dataset:
-    """One split of one data set at one resolution.
+    """One split of one data set at one `size`, the height and width of its images.
 
     `streams` has one length for a paired set (an index names a pair) and one per domain for an unpaired one.
     `partner_label` names the label by which two images are partners; None where only the same index is.
@@ -35,7 +37,7 @@ class Dataset:
     paired: bool = True
     partner_label: str | None = None
     streams: tuple[int, ...]
-    resolution: int
+    size: Size
     mode_domain: int | None = None
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -48,7 +50,7 @@ class Dataset:
         raise NotImplementedError
 
     def mode_of(self, images: Tensor) -> Tensor:
-        """Where there is a `mode_domain`: the mode of pictures [B, 3, R, R] as of this domain, by their looks
+        """Where there is a `mode_domain`: the mode of pictures [B, 3, H, W] as of this domain, by their looks
         alone, int64 [B]; -1 for a picture of none."""
         raise NotImplementedError
 
@@ -60,11 +62,27 @@ class Dataset:
         return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})
 
 
-def stored_pictures(pictures: Tensor, resolution: int) -> Tensor:
-    """uint8 [B, H, H, 3] -> float [B, 3, R, R] in [-1, 1], resized with antialiasing where needed."""
+def stored_pictures(pictures: Tensor, size: int | Size) -> Tensor:
+    """uint8 [B, h, w, C] -> float [B, C, H, W] in [-1, 1], resized with antialiasing where needed; whatever
+    their proportions were, they are those of `size`."""
     images = (
         pictures.movedim(3, 1).to(torch.float32, copy=True).div_(127.5).sub_(1)
     )  # in place: no new memory
-    if images.shape[-1] != resolution:
-        images = F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+    size = both_sides(size)
+    if images.shape[2:] != size:
+        images = F.interpolate(images, size, mode="bilinear", antialias=True)
     return images
+
+
+def fitted_pictures(pictures: Tensor, size: Size) -> Tensor:
+    """`stored_pictures` that keep their proportions and are shown whole: as large as fits, in the middle,
+    where `size` is of other proportions between borders that go on with their outermost pixels."""
+    inner = fit_within(tuple(pictures.shape[1:3]), size)
+    rows, columns = around(inner, size)
+    return F.pad(stored_pictures(pictures, inner), (*columns, *rows), mode="replicate")
+
+
+def cut_to_shape(pictures: Tensor, size: Size) -> Tensor:
+    """[B, h, w, C] -> their middle, as large as it can be with the proportions of `size`; no copy."""
+    top, left, height, width = middle_window(tuple(pictures.shape[1:3]), size)
+    return pictures[:, top : top + height, left : left + width]

@@ -15,7 +15,7 @@ def count_of(dataset: Dataset, domain: int) -> int:
 def one_domain(
     dataset: Dataset, domain: int, index: np.ndarray, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The images [B, 3, R, R] of one domain at these indices, without augmentation, and what is known of
+    """The images [B, 3, H, W] of one domain at these indices, without augmentation, and what is known of
     them: int64 [B] by label."""
     indices = [index]
     if len(dataset.streams) > 1:  # of every other domain one item is read and not looked at

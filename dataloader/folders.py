@@ -5,13 +5,14 @@ On first use they are packed into a cache beside them, FOLDER/.packed (or ~/.cac
 where FOLDER cannot be written), which is made again when the folders change.
 """
 
+import argparse
 import hashlib
 import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,68 +22,119 @@ if not __package__:  # run as a script: its own folder is no place to import fro
 from dataloader.packed import DataError, locked, new_folder, read_split, write_meta
 from dataloader.packing import list_images, pack_stacks, read_picture, resized
 from dataloader.preprocessing import Parser, is_made, run, whole
+from dataloader.sizes import Size, around, both_sides, fit_within, load_sides, middle_window
 
 if TYPE_CHECKING:  # workers need no PyTorch
     from dataloader.unpaired import Unpaired
 
 HOW = "fetch one with: bash download/cyclegan.sh NAME (or set path_to_data)"
+RESIZES = ("crop", "squash", "fit")
+FILTERS = ("bilinear", "bicubic")
 CACHE = Path(".cache/cross-domain-translation")  # below the home folder
 EPILOG = """\
 FOLDER holds trainA, trainB ... and testA, testB ...; training does the same when it first uses them.
 
 example:
   python dataloader/folders.py data/horse2zebra --load-size 256
+  python dataloader/folders.py data/horse2zebra --load-size 144x192 --resize squash --filter bicubic
 """
 
 
-def open_folders(folder: Path, split: str, resolution: int, load_size: int | None = None) -> "Unpaired":
+class Shape(NamedTuple):
+    """The size that pictures are stored in, and how they come to it."""
+
+    size: Size
+    resize: str = "crop"
+    """crop: the middle of a picture, as large as it can be in the size's proportions; squash: all of it,
+    whatever its proportions become; fit: all of it in its proportions, with borders."""
+    filter: str = "bilinear"
+
+    @property
+    def side(self) -> str:
+        """The size as one word: N of a square, else HxW."""
+        height, width = self.size
+        return str(height) if height == width else f"{height}x{width}"
+
+    @property
+    def special(self) -> dict[str, str]:
+        """What differs from a cropped bilinear picture, by key."""
+        usual = self._field_defaults
+        return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
+
+    @property
+    def folder(self) -> str:
+        """The cache folder's name."""
+        return "-".join((self.side, *self.special.values()))
+
+    @property
+    def options(self) -> str:
+        """These on the command line."""
+        special = (f" --{name} {value}" for name, value in self.special.items())
+        return f"--load-size {self.side}{''.join(special)}"
+
+
+def open_folders(
+    folder: Path,
+    split: str,
+    size: int | Size,
+    load_size: int | Size | None = None,
+    resize: str = "crop",
+    filter: str = "bilinear",
+) -> "Unpaired":
     """One split of a folder of domains, named by their letters, in alphabetical order; packed first where it
-    is not yet, at `load_size` (None: the resolution). Raises DataError."""
+    is not yet, at `load_size` (a number is the shorter side; None: the images' own `size`). `resize` and
+    `filter` are those of `Shape`. Raises DataError."""
     from dataloader.unpaired import Unpaired
 
-    size = load_size or resolution
-    if size < resolution:
-        raise DataError(f"load_size {size} is below the resolution, {resolution}, that is cut from it")
+    size = both_sides(size)
     try:
-        packed = pack_folders(Path(folder), split, size)[0]
+        shape = Shape(load_sides(load_size, size), resize, filter)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    try:
+        packed = pack_folders(Path(folder), split, shape)[0]
     except OSError as error:
         place = error.filename or folder
         raise DataError(f"{place}: {error.strerror or error}; {folder} cannot be packed") from None
     except DataError as error:
-        how = f"--skip-bad: python dataloader/folders.py {folder} --load-size {size} --skip-bad"
+        how = f"--skip-bad: python dataloader/folders.py {folder} {shape.options} --skip-bad"
         raise DataError(str(error).replace("--skip-bad", how)) from None
-    return Unpaired(read_split(packed)[1], resolution, load_size=size)
+    return Unpaired(read_split(packed)[1], size, load_size=shape.size)
 
 
 def pack_folders(
-    folder: Path, split: str, size: int, workers: int | None = None, skip_bad: bool = False
+    folder: Path, split: str, shape: int | Shape, workers: int | None = None, skip_bad: bool = False
 ) -> tuple[Path, list[str]]:
-    """The cache of one split at `size`, made where it is not there or the folders have changed since, and
-    what is wrong with pictures that were left out of it. Raises DataError, OSError."""
+    """The cache of one split in this shape (a number: squares of it), made where it is not there or the
+    folders have changed since, and what is wrong with pictures that were left out of it. Raises DataError,
+    OSError."""
+    shape = Shape(both_sides(shape)) if isinstance(shape, int) else shape
+    height, width = shape.size
     files = {domain: list_images(path) for domain, path in find_domains(folder, split).items()}
     about = {
         "dataset": "Folders",
         "source": f"{split}{', '.join(files)}",
         "source_digest": digest(files),
-        "resolution": size,
+        "resolution": height if height == width else [height, width],
+        **shape.special,  # nothing for what older caches hold, which stay valid
     }
     beside, elsewhere = folder / ".packed", own_cache(folder)
     for root in (beside, elsewhere):
-        if (root / str(size) / split).is_dir() and is_made(root / str(size), [split], about):
-            return root / str(size) / split, []
+        if (root / shape.folder / split).is_dir() and is_made(root / shape.folder, [split], about):
+            return root / shape.folder / split, []
     root = beside if can_write(beside) else elsewhere
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):  # another process may be making the same
-        made = root / str(size) / split
+        made = root / shape.folder / split
         if is_made(made.parent, [split], about):
             return made, []
-        return made, write_cache(made, files, size, about, workers, skip_bad)
+        return made, write_cache(made, files, shape, about, workers, skip_bad)
 
 
 def write_cache(
     target: Path,
     files: dict[str, list[Path]],
-    size: int,
+    shape: Shape,
     about: dict[str, Any],
     workers: int | None,
     skip_bad: bool,
@@ -92,8 +144,8 @@ def write_cache(
         packed = pack_stacks(
             work,
             files,
-            partial(square_picture, size=size),
-            (size, size, 3),
+            partial(shaped_picture, shape=shape),
+            (*shape.size, 3),
             label=f"{target.name}{{name}} pictures",
             workers=workers,
             skip_bad=skip_bad,
@@ -102,14 +154,19 @@ def write_cache(
     return packed.reasons
 
 
-def square_picture(path: Path, size: int) -> np.ndarray:
-    """The middle square of a picture, as large as fits, at `size`: uint8 [size, size, 3], bilinear with
-    antialiasing. Raises DataError."""
+def shaped_picture(path: Path, shape: Shape) -> np.ndarray:
+    """A picture in this shape: uint8 [H, W, 3], resized with antialiasing. Borders go on with its outermost
+    pixels. Raises DataError."""
     picture = read_picture(path)
     width, height = picture.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return resized(picture.crop((left, top, left + side, top + side)), size, size)
+    inner = shape.size
+    if shape.resize == "crop":
+        top, left, high, wide = middle_window((height, width), shape.size)
+        picture = picture.crop((left, top, left + wide, top + high))
+    elif shape.resize == "fit":
+        inner = fit_within((height, width), shape.size)
+    pixels = resized(picture, *inner, shape.filter)
+    return np.pad(pixels, (*around(inner, shape.size), (0, 0)), mode="edge")
 
 
 def find_domains(folder: Path, split: str) -> dict[str, Path]:
@@ -160,18 +217,27 @@ def can_write(root: Path) -> bool:
     return True
 
 
+def sides(text: str) -> Size:
+    """An argument that is a size: N, or HxW."""
+    numbers = [whole(part) for part in text.split("x")]
+    if len(numbers) > 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; N, or HxW as 144x192")
+    return numbers[0], numbers[-1]
+
+
 def main(arguments: list[str]) -> None:
     made = Parser("folders.py", __doc__, EPILOG)
     made.add_argument("folder", metavar="FOLDER", type=Path, help="what holds trainA, trainB ...")
-    size = "the config's load_size or resolution; 256"
-    made.add_argument("--load-size", metavar="N", type=whole, default=256, help=size)
+    size = "the config's load_size or resolution, N or HxW; 256"
+    made.add_argument("--load-size", metavar="SIZE", type=sides, default=(256, 256), help=size)
+    made.add_argument("--resize", choices=RESIZES, default="crop", help="the config's data.resize; crop")
+    made.add_argument("--filter", choices=FILTERS, default="bilinear", help="its data.filter; bilinear")
     made.add_skip_bad()
     made.add_workers()
     options = made.parse_args(arguments)
+    shape = Shape(options.load_size, options.resize, options.filter)
     for split in ("train", "test"):
-        packed, left_out = pack_folders(
-            options.folder, split, options.load_size, options.workers, options.skip_bad
-        )
+        packed, left_out = pack_folders(options.folder, split, shape, options.workers, options.skip_bad)
         for line in left_out:
             print(f"left out: {line}")
         print(f"{packed} is packed")

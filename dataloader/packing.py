@@ -144,10 +144,11 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def resized(picture: Image.Image, height: int, width: int) -> np.ndarray:
-    """The picture as uint8 [height, width, 3], bilinear with antialiasing; as it is where the size fits."""
+def resized(picture: Image.Image, height: int, width: int, filter: str = "bilinear") -> np.ndarray:
+    """The picture as uint8 [height, width, 3], bilinear or bicubic with antialiasing; as it is where the size
+    fits."""
     if picture.size != (width, height):
-        picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        picture = picture.resize((width, height), Image.Resampling[filter.upper()])
     return np.asarray(picture)
 
 

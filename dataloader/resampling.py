@@ -3,15 +3,24 @@
 import torch
 from torch import Tensor
 
+from dataloader.sizes import Size, both_sides
+
 
 def resample(
-    images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, mirrored: Tensor, size: int
+    images: Tensor,
+    top: Tensor,
+    left: Tensor,
+    height: Tensor,
+    width: Tensor,
+    mirrored: Tensor,
+    size: int | Size,
 ) -> Tensor:
-    """Resize a window of its own of every image: float [B, C, H, W] -> [B, C, size, size], bilinear with
+    """Resize a window of its own of every image to `size`: float [B, C, h, w] -> [B, C, H, W], bilinear with
     antialiasing, left and right exchanged where `mirrored`. Windows are whole pixels within the image, [B]
     each."""
-    down = resize_weights(top, height, images.shape[2], size)  # [B, size, H]
-    across = resize_weights(left, width, images.shape[3], size)
+    high, wide = both_sides(size)
+    down = resize_weights(top, height, images.shape[2], high)  # [B, H, h]
+    across = resize_weights(left, width, images.shape[3], wide)
     across = torch.where(mirrored[:, None, None], across.flip(1), across)
     return down[:, None] @ images @ across.mT[:, None]
 

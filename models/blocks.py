@@ -13,6 +13,11 @@ LOGVAR_MAX = (
 )
 
 
+def both_sides(resolution: int | tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a resolution; a number is a square's side."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
 class Gaussian(NamedTuple):
     """A diagonal Gaussian: `mean` and `logvar`, both float32 [B, D]."""
 
@@ -264,7 +269,7 @@ class GaussianNoise(nn.Module):
 def convolution(
     in_channels: int,
     out_channels: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     stride: int = 1,
     spectral: bool = False,
     bias: bool = True,

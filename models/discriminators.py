@@ -2,6 +2,7 @@
 
 All return logits. Sizes follow the resolution: at 216 x 216, the published one, names and shapes equal those
 of the authors' code (HsinYingLee/DRIT and MDMM); where an image is too small for all stages, there are fewer.
+Where an image is no square, its shorter side decides, and the maps of logits are longer along the other.
 """
 
 from itertools import pairwise
@@ -10,19 +11,26 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ConvBlock, convolution
+from models.blocks import ConvBlock, both_sides, convolution
 
 
 class MultiScale(nn.Module):
-    """One discriminator for each of `scales` sizes of an image, each half the size before: [B, 3, R, R] -> a
+    """One discriminator for each of `scales` sizes of an image, each half the size before: [B, 3, H, W] -> a
     map of logits [B, 1, h, w] per scale.
 
     Up to four halvings each, `width` channels after the first, twice as many after each more.
     """
 
-    def __init__(self, resolution: int, scales: int = 3, width: int = 64, norm: bool = False, **options: Any):
+    def __init__(
+        self,
+        resolution: int | tuple[int, int],
+        scales: int = 3,
+        width: int = 64,
+        norm: bool = False,
+        **options: Any,
+    ):
         super().__init__()
-        sides = [resolution]
+        sides = [min(both_sides(resolution))]
         while len(sides) < scales:
             sides.append((sides[-1] + 1) // 2)
         self.Diss = nn.ModuleList(self.one_scale(side, width, norm, **options) for side in sides)
@@ -48,12 +56,18 @@ class MultiScale(nn.Module):
 
 
 class SingleScale(nn.Module):
-    """The discriminator for `dis_scale` 1: up to six halvings, the last without norm. [B, 3, R, R] -> one map
+    """The discriminator for `dis_scale` 1: up to six halvings, the last without norm. [B, 3, H, W] -> one map
     of logits in a list."""
 
-    def __init__(self, resolution: int, width: int = 64, norm: bool = False, spectral: bool = False):
+    def __init__(
+        self,
+        resolution: int | tuple[int, int],
+        width: int = 64,
+        norm: bool = False,
+        spectral: bool = False,
+    ):
         super().__init__()
-        blocks, channels = halvings(resolution, width, norm, spectral, double_last=True)
+        blocks, channels = halvings(min(both_sides(resolution)), width, norm, spectral, double_last=True)
         self.model = nn.Sequential(*blocks, convolution(channels, 1, 1, spectral=spectral))
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -61,20 +75,27 @@ class SingleScale(nn.Module):
 
 
 class Classifying(nn.Module):
-    """For many domains (MDMM): [B, 3, R, R] -> logits [B, 1, h, w] that it is real, and [B, domains] of which
+    """For many domains (MDMM): [B, 3, H, W] -> logits [B, 1, h, w] that it is real, and [B, domains] of which
     domain it is.
 
     The authors' code surrounds the map of `real` with zeros that no image can change; here it has none.
     """
 
     def __init__(
-        self, resolution: int, domains: int, width: int = 64, norm: bool = False, spectral: bool = False
+        self,
+        resolution: int | tuple[int, int],
+        domains: int,
+        width: int = 64,
+        norm: bool = False,
+        spectral: bool = False,
     ):
         super().__init__()
-        blocks, channels = halvings(resolution, width, norm, spectral, double_last=False)
+        size = both_sides(resolution)
+        blocks, channels = halvings(min(size), width, norm, spectral, double_last=False)
         self.model = nn.Sequential(*blocks)
         self.conv1 = convolution(channels, 1, 1, bias=False)
-        self.conv2 = convolution(channels, domains, max(1, resolution >> len(blocks)), bias=False)
+        kernel = tuple(max(1, side >> len(blocks)) for side in size)
+        self.conv2 = convolution(channels, domains, kernel, bias=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features = self.model(image)
@@ -84,7 +105,7 @@ class Classifying(nn.Module):
 def halvings(
     side: int, width: int, norm: bool, spectral: bool, double_last: bool
 ) -> tuple[list[ConvBlock], int]:
-    """Up to six blocks that halve an image of this side, and their last width."""
+    """Up to six blocks that halve an image of this shorter side, and their last width."""
     widths = [3]
     while len(widths) <= 6 and side >= 4:
         widths.append(width * 2 ** (len(widths) - 1))
@@ -100,13 +121,13 @@ def halvings(
 
 
 class ContentDiscriminator(nn.Module):
-    """Which domain a content map is of: [B, C, S, S] -> logits [B, outputs, h, w], h = w = 1 up to a
-    resolution of 224. Its first three blocks have InstanceNorm, which a misspelt word switched off in the
-    authors' code."""
+    """Which domain a content map of `size` is of: [B, C, H, W] -> logits [B, outputs, h, w], h = w = 1 of
+    squares up to a resolution of 224. Its first three blocks have InstanceNorm, which a misspelt word
+    switched off in the authors' code."""
 
-    def __init__(self, side: int, channels: int, outputs: int = 1):
+    def __init__(self, size: int | tuple[int, int], channels: int, outputs: int = 1):
         super().__init__()
-        blocks = []
+        blocks, side = [], min(both_sides(size))
         for _ in range(3):
             kernel, stride = (7, 2) if side >= 9 else (3, 2) if side >= 4 else (3, 1)
             blocks.append(ConvBlock(channels, channels, kernel, stride, padding=1, norm=True))

@@ -20,6 +20,7 @@ from models.blocks import (
     Styled,
     UpBlock,
     append,
+    both_sides,
     init_gaussian,
 )
 from models.translator import Translator
@@ -31,7 +32,7 @@ class AttributeTranslator(Translator):
     """What DRIT's models have in common: an attribute `prior` N(0, I), a `posterior`, and networks `enc_c`,
     `enc_a` and `gen`.
 
-    Content is a map [B, 4 base_width, R/4, R/4]; style is the attribute [B, attribute_dim]. In training mode
+    Content is a map [B, 4 base_width, H/4, W/4]; style is the attribute [B, attribute_dim]. In training mode
     contents carry Gaussian noise. A model with another attribute encoder or prior overrides `posterior` and
     `sample_style`. A `domain` may be anything that the networks understand; the four verbs give an index.
     """
@@ -40,13 +41,13 @@ class AttributeTranslator(Translator):
     enc_a: nn.Module
     gen: nn.Module
 
-    def __init__(self, resolution: int, domains: tuple[str, ...], attribute_dim: int):
+    def __init__(self, resolution: int | tuple[int, int], domains: tuple[str, ...], attribute_dim: int):
         super().__init__()
         check_resolution(resolution)
         self.domains, self.attribute_dim = tuple(domains), attribute_dim
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
-        """[B, 3, R, R] -> [B, 4 base_width, R/4, R/4], with the training noise in training mode."""
+        """[B, 3, H, W] -> [B, 4 base_width, H/4, W/4], with the training noise in training mode."""
         return self.enc_c(image, domain)
 
     def posterior(self, image: Tensor, domain: int) -> Gaussian | Point:
@@ -71,12 +72,13 @@ class DRIT(AttributeTranslator):
     (where shapes stay); without, it transforms the features in residual blocks (where shapes change), and the
     attribute is a point instead of a Gaussian.
 
-    `resolution` is a multiple of 4 from 32 up. ValueError where it is not, or where domains are not two.
+    `resolution` is a multiple of 4 from 32 up, or (height, width) of such. ValueError where it is not, or
+    where domains are not two.
     """
 
     def __init__(
         self,
-        resolution: int = 216,
+        resolution: int | tuple[int, int] = 216,
         domains: tuple[str, ...] = ("x", "y"),
         concat: bool = True,
         base_width: int = 64,
@@ -110,7 +112,7 @@ class ContentEncoder(nn.Module):
 
 
 def content_layers(width: int, residual_blocks: int) -> list[nn.Module]:
-    """[B, 3, R, R] -> [B, 4 width, R/4, R/4]."""
+    """[B, 3, H, W] -> [B, 4 width, H/4, W/4]."""
     return [
         ConvBlock(3, width, 7, padding=3),
         ConvBlock(width, 2 * width, 3, stride=2, padding=1, activation=nn.ReLU, norm=True),
@@ -135,7 +137,7 @@ class GaussianAttributeEncoder(nn.Module):
 
 
 def gaussian_attribute_layers(in_channels: int, width: int) -> nn.Sequential:
-    """[B, in, R, R] -> [B, 4 width, 1, 1]."""
+    """[B, in, H, W] -> [B, 4 width, 1, 1]."""
     return nn.Sequential(
         nn.ReflectionPad2d(1),
         nn.Conv2d(in_channels, width, 4, stride=2),
@@ -162,7 +164,7 @@ class AttributeEncoder(nn.Module):
 
 
 def point_attribute_layers(in_channels: int, width: int, attribute_dim: int) -> nn.Sequential:
-    """[B, in, R, R] -> [B, attribute_dim, 1, 1]."""
+    """[B, in, H, W] -> [B, attribute_dim, 1, 1]."""
     layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7), nn.ReLU(inplace=True)]
     for narrow, wide in ((1, 2), (2, 4), (4, 4), (4, 4)):
         convolution = nn.Conv2d(narrow * width, wide * width, 4, stride=2)
@@ -234,7 +236,7 @@ class MixingGenerator(nn.Module):
 
 
 def upsampling(channels: int, double: bool = False) -> nn.Sequential:
-    """[B, C, R/4, R/4] -> [B, 3, R, R] in [-1, 1]; with `double` each UpBlock has two convolutions."""
+    """[B, C, H/4, W/4] -> [B, 3, H, W] in [-1, 1]; with `double` each UpBlock has two convolutions."""
     half, quarter = channels // 2, channels // 4
     return nn.Sequential(
         UpBlock(channels, half, double),
@@ -255,7 +257,10 @@ def attribute_features(inputs: int, channels: int, blocks: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Linear(channels, blocks * channels))
 
 
-def check_resolution(resolution: int) -> None:
+def check_resolution(resolution: int | tuple[int, int]) -> None:
     """Raise ValueError where DRIT has no networks for it."""
-    if resolution < 32 or resolution % 4:
-        raise ValueError(f"DRIT needs a resolution that is a multiple of 4 from 32 up, not {resolution}")
+    height, width = both_sides(resolution)
+    if any(side < 32 or side % 4 for side in (height, width)):
+        raise ValueError(
+            f"DRIT needs a resolution whose sides are each a multiple of 4 from 32 up, not {height} x {width}"
+        )

@@ -152,7 +152,7 @@ def categorical_loss(logits: Tensor) -> Tensor:
 
 
 def reconstruction_loss(made: Tensor, images: Tensor, kind: str) -> Tensor:
-    """- log p(x|z) of images [B, 3, R, R] in [-1, 1], taken to [0, 1], summed over an image and averaged over
+    """- log p(x|z) of images [B, 3, H, W] in [-1, 1], taken to [0, 1], summed over an image and averaged over
     the batch. `bce`: binary cross-entropy, in nats; `mse`: the squared error, up to a constant a Gaussian's
     of variance 1/2."""
     made, images = (made + 1) / 2, (images + 1) / 2

@@ -25,7 +25,7 @@ class GMVAEDRIT(MDMM):
 
     def __init__(
         self,
-        resolution: int = 216,
+        resolution: int | tuple[int, int] = 216,
         domains: tuple[str, ...] = ("A", "B"),
         concat: bool = True,
         base_width: int = 64,

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Gaussian, down, init_kaiming, up
+from models.blocks import Gaussian, both_sides, down, init_kaiming, up
 from models.translator import Translator
 
 
 class IIAEOutput(NamedTuple):
-    """What one training pass computes; each posterior is a Gaussian, each image [B, 3, R, R]."""
+    """What one training pass computes; each posterior is a Gaussian, each image [B, 3, H, W]."""
 
     x_reconstruction: Tensor  # p(x | z^x, z^s)
     y_reconstruction: Tensor  # p(y | z^y, z^s)
@@ -33,19 +33,20 @@ class IIAE(Translator):
     """The networks of IIAE. Domain 0 is x, domain 1 is y; content is z^s [B, shared_dim], style z^x or z^y
     [B, exclusive_dim].
 
-    `resolution` is a power of two from 32 up. `stages` halvings lead to the encoders' last feature map, one
-    more to the decoder's first; None takes `default_stages(resolution)`. With `shared_trunk` one feature
-    extractor serves both domains, as in the reference; without, each has its own. With `tied_trunk` that
-    own one is the domain's exclusive encoder's, so that an image goes through one trunk instead of two. With
-    `posterior_init` "small" instead of the reference's "kaiming", the layers that give means and logvars keep
-    PyTorch's own smaller weights, so that the posteriors start near N(0, I).
+    `resolution` is a power of two from 32 up, or (height, width) of such. `stages` halvings lead to the
+    encoders' last feature map, one more to the decoder's first; None takes `default_stages` of the shorter
+    side. With `shared_trunk` one feature extractor serves both domains, as in the reference; without, each
+    has its own. With `tied_trunk` that own one is the domain's exclusive encoder's, so that an image goes
+    through one trunk instead of two. With `posterior_init` "small" instead of the reference's "kaiming", the
+    layers that give means and logvars keep PyTorch's own smaller weights, so that the posteriors start near
+    N(0, I).
     """
 
     domains = ("x", "y")
 
     def __init__(
         self,
-        resolution: int = 256,
+        resolution: int | tuple[int, int] = 256,
         base_width: int = 32,
         stages: int | None = None,
         exclusive_dim: int = 8,
@@ -56,26 +57,28 @@ class IIAE(Translator):
         posterior_init: str = "kaiming",
     ):
         super().__init__()
-        stages = default_stages(resolution) if stages is None else stages
-        check_shape(resolution, stages)
+        size = both_sides(resolution)
+        check_size(size)
+        stages = default_stages(min(size)) if stages is None else stages
+        check_stages(min(size), stages)
         self.exclusive_dim = exclusive_dim
         trunk = {"base_width": base_width, "stages": stages}
-        self.zx_encoder = ExclusiveEncoder(resolution, exclusive_dim, **trunk)
-        self.zy_encoder = ExclusiveEncoder(resolution, exclusive_dim, **trunk)
+        self.zx_encoder = ExclusiveEncoder(size, exclusive_dim, **trunk)
+        self.zy_encoder = ExclusiveEncoder(size, exclusive_dim, **trunk)
         if tied_trunk and shared_trunk:
             raise ValueError("tied_trunk ties each domain's own trunk; set shared_trunk to false")
         self.FE = None if tied_trunk else Trunk(**trunk)
         self.FE_y = None if tied_trunk or shared_trunk else Trunk(**trunk)
-        self.zs_encoder = SharedEncoder(resolution, shared_dim, images=2, **trunk)
-        self.zx_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
-        self.zy_s_encoder = SharedEncoder(resolution, shared_dim, images=1, **trunk)
-        self.x_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
-        self.y_decoder = Decoder(resolution, exclusive_dim + shared_dim, dropout=dropout, **trunk)
+        self.zs_encoder = SharedEncoder(size, shared_dim, images=2, **trunk)
+        self.zx_s_encoder = SharedEncoder(size, shared_dim, images=1, **trunk)
+        self.zy_s_encoder = SharedEncoder(size, shared_dim, images=1, **trunk)
+        self.x_decoder = Decoder(size, exclusive_dim + shared_dim, dropout=dropout, **trunk)
+        self.y_decoder = Decoder(size, exclusive_dim + shared_dim, dropout=dropout, **trunk)
         posterior_layers = () if posterior_init == "kaiming" else posterior_heads(self)
         init_kaiming(self, skip=posterior_layers)
 
     def forward(self, x: Tensor, y: Tensor) -> IIAEOutput:
-        """One training pass over pairs: x, y [B, 3, R, R]. Samples come from the global generator."""
+        """One training pass over pairs: x, y [B, 3, H, W]. Samples come from the global generator."""
         x_features, y_features = self.features(x, 0), self.features(y, 1)
         tied = self.FE is None
         zx = self.zx_encoder.posterior(x_features) if tied else self.zx_encoder(x)
@@ -94,7 +97,7 @@ class IIAE(Translator):
         )
 
     def features(self, image: Tensor, domain: int) -> Tensor:
-        """Shared-code features of one domain: [B, 3, R, R] -> [B, C, R/2^stages, R/2^stages]."""
+        """Shared-code features of one domain: [B, 3, H, W] -> [B, C, H/2^stages, W/2^stages]."""
         if self.FE is None:
             return (self.zy_encoder if domain else self.zx_encoder).downsample(image)
         return self.FE_y(image) if domain == 1 and self.FE_y is not None else self.FE(image)
@@ -118,7 +121,7 @@ class IIAE(Translator):
 
 
 class Trunk(nn.Module):
-    """`stages` halvings: [B, 3, R, R] -> [B, C, R/2^stages, R/2^stages], widths doubling from `base_width`
+    """`stages` halvings: [B, 3, H, W] -> [B, C, H/2^stages, W/2^stages], widths doubling from `base_width`
     to at most 8 times it."""
 
     def __init__(self, base_width: int, stages: int):
@@ -134,10 +137,10 @@ class Trunk(nn.Module):
 class ExclusiveEncoder(Trunk):
     """q(z^x|x) or q(z^y|y): a trunk of its own and one linear layer."""
 
-    def __init__(self, resolution: int, latent_dim: int, base_width: int, stages: int):
+    def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int):
         super().__init__(base_width, stages)
-        side = resolution >> stages
-        self.fc_mu_var = nn.Sequential(nn.Linear(self.out_channels * side * side, 2 * latent_dim))
+        features = self.out_channels * places(size, stages)
+        self.fc_mu_var = nn.Sequential(nn.Linear(features, 2 * latent_dim))
 
     def forward(self, image: Tensor) -> Gaussian:
         return self.posterior(self.downsample(image))
@@ -151,9 +154,9 @@ class SharedEncoder(nn.Module):
     """q(z^s|x,y) from the two feature maps on top of each other (`images` 2), or r(z^s|.) from one
     (`images` 1)."""
 
-    def __init__(self, resolution: int, latent_dim: int, images: int, base_width: int, stages: int):
+    def __init__(self, size: tuple[int, int], latent_dim: int, images: int, base_width: int, stages: int):
         super().__init__()
-        channels, side = base_width * 2 ** min(stages - 1, 3), resolution >> stages
+        channels = base_width * 2 ** min(stages - 1, 3)
         self.downsample = nn.Sequential(
             nn.Sequential(
                 nn.Conv2d(images * channels, channels, 5, padding=2),
@@ -162,7 +165,8 @@ class SharedEncoder(nn.Module):
             )
         )
         self.fc_mu_var = nn.Sequential(
-            nn.Linear(channels * side * side, 2 * latent_dim), nn.Linear(2 * latent_dim, 2 * latent_dim)
+            nn.Linear(channels * places(size, stages), 2 * latent_dim),
+            nn.Linear(2 * latent_dim, 2 * latent_dim),
         )
 
     def forward(self, features: Tensor) -> Gaussian:
@@ -173,13 +177,13 @@ class Decoder(nn.Module):
     """p(x|z^x,z^s): a linear layer to a small map, then `stages` + 1 doublings, dropout in the first two,
     tanh."""
 
-    def __init__(self, resolution: int, latent_dim: int, base_width: int, stages: int, dropout: float):
+    def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int, dropout: float):
         super().__init__()
         widths = [base_width * 2 ** min(i, 4) for i in range(stages, 0, -1)]  # 512, 256, 128, 64 at 256 x 256
-        self.start = (widths[0], resolution >> (stages + 1), resolution >> (stages + 1))
-        size = self.start[0] * self.start[1] * self.start[2]
+        self.start = (widths[0], *(side >> (stages + 1) for side in size))
+        features = widths[0] * places(size, stages + 1)
         self.z_to_dec = nn.Sequential(
-            nn.Sequential(nn.Linear(latent_dim, size), nn.BatchNorm1d(size), nn.ReLU())
+            nn.Sequential(nn.Linear(latent_dim, features), nn.BatchNorm1d(features), nn.ReLU())
         )
         self.upsample = nn.Sequential(
             *(
@@ -200,20 +204,30 @@ def posterior_heads(model: IIAE) -> tuple[nn.Module, ...]:
     return tuple(layer for part in parts for layer in part.fc_mu_var)
 
 
-def default_stages(resolution: int) -> int:
-    """Halvings in an encoder: 4 at 256, as published; 3 at 32; more above 256, so that the last map stays
-    16 x 16."""
-    levels = resolution.bit_length() - 1
+def places(size: tuple[int, int], halvings: int) -> int:
+    """How many places the map has that so many halvings leave of an image."""
+    return (size[0] >> halvings) * (size[1] >> halvings)
+
+
+def default_stages(side: int) -> int:
+    """Halvings in an encoder, by the shorter side: 4 at 256, as published; 3 at 32; more above 256, so that
+    the last map stays 16 high or wide."""
+    levels = side.bit_length() - 1
     return max(min(4, levels - 2), levels - 4)
 
 
-def check_shape(resolution: int, stages: int) -> None:
-    """Raise ValueError where these sizes make no network."""
-    if resolution < 32 or resolution & (resolution - 1):
+def check_size(size: tuple[int, int]) -> None:
+    """Raise ValueError where IIAE has no networks for it."""
+    if any(side < 32 or side & (side - 1) for side in size):
         raise ValueError(
-            f"IIAE needs a resolution that is a power of two from 32 up (32, 64, 128, 256), not {resolution}"
+            "IIAE needs a resolution whose sides are each a power of two from 32 up (32, 64, 128, 256), "
+            f"not {size[0]} x {size[1]}"
         )
-    if not 1 <= stages <= resolution.bit_length() - 2:
+
+
+def check_stages(side: int, stages: int) -> None:
+    """Raise ValueError where the shorter side cannot be halved so often."""
+    if not 1 <= stages <= side.bit_length() - 2:
         raise ValueError(
-            f"IIAE at resolution {resolution} takes 1 to {resolution.bit_length() - 2} stages, not {stages}"
+            f"IIAE with a shorter side of {side} takes 1 to {side.bit_length() - 2} stages, not {stages}"
         )

@@ -37,7 +37,7 @@ class MDMM(AttributeTranslator):
 
     def __init__(
         self,
-        resolution: int = 216,
+        resolution: int | tuple[int, int] = 216,
         domains: tuple[str, ...] = ("A", "B", "C"),
         concat: bool = True,
         base_width: int = 64,
@@ -53,7 +53,7 @@ class MDMM(AttributeTranslator):
         init_gaussian(self, init_std)
 
     def make_attribute_encoder(self, concat: bool, width: int) -> nn.Module:
-        """A network (image [B, 3, R, R], one-hot [B, domains]) -> a posterior with `mean` and `sample()`."""
+        """A network (image [B, 3, H, W], one-hot [B, domains]) -> a posterior with `mean` and `sample()`."""
         encoder = GaussianAttributeEncoder if concat else AttributeEncoder
         return encoder(width, self.attribute_dim, len(self.domains))
 
@@ -68,7 +68,7 @@ class MDMM(AttributeTranslator):
         return F.one_hot(index, len(self.domains)).float()
 
     def encode_content(self, image: Tensor, domain: int | Tensor) -> Tensor:
-        """[B, 3, R, R] -> [B, 4 base_width, R/4, R/4], the same whatever the domain."""
+        """[B, 3, H, W] -> [B, 4 base_width, H/4, W/4], the same whatever the domain."""
         return self.enc_c(image)
 
     def posterior(self, image: Tensor, domain: int | Tensor) -> Gaussian | Point:

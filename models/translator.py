@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class Translator(nn.Module):
     """An image-to-image translator between named domains, split into what is shared and what is exclusive.
 
-    Images are float [B, 3, R, R] in [-1, 1]. `domain` is an index into `domains`. Contents and styles are
+    Images are float [B, 3, H, W] in [-1, 1]. `domain` is an index into `domains`. Contents and styles are
     tensors whose first dimension is the batch; their other dimensions belong to the model.
 
     A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`.
@@ -34,11 +34,11 @@ class Translator(nn.Module):
         return tuple(permutations(range(len(self.domains)), 2))
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
-        """What the domains share, seen from one image of `domain` alone. [B, 3, R, R] -> content [B, ...]."""
+        """What the domains share, seen from one image of `domain` alone. [B, 3, H, W] -> content [B, ...]."""
         raise NotImplementedError
 
     def encode_style(self, image: Tensor, domain: int) -> Tensor:
-        """What `domain` adds to the content, seen from one of its images. [B, 3, R, R] -> style [B, ...]."""
+        """What `domain` adds to the content, seen from one of its images. [B, 3, H, W] -> style [B, ...]."""
         raise NotImplementedError
 
     def sample_style(self, count: int, domain: int, generator: torch.Generator | None = None) -> Tensor:
@@ -48,7 +48,7 @@ class Translator(nn.Module):
 
     def component_probabilities(self, image: Tensor, domain: int) -> Tensor:
         """Where the prior is a mixture: how probable each component is for the style of an image.
-        [B, 3, R, R] -> [B, components], rows that add up to 1."""
+        [B, 3, H, W] -> [B, components], rows that add up to 1."""
         raise NotImplementedError
 
     def encode_style_and_components(self, image: Tensor, domain: int) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ class Translator(nn.Module):
         return self.encode_style(image, domain), self.component_probabilities(image, domain)
 
     def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
-        """The image of `domain` that has this content and this style. -> [B, 3, R, R] in [-1, 1]."""
+        """The image of `domain` that has this content and this style. -> [B, 3, H, W] in [-1, 1]."""
         raise NotImplementedError
 
     def translate(self, image: Tensor, source: int, target: int, style: Tensor) -> Tensor:

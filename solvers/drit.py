@@ -34,7 +34,7 @@ Domain = int | Tensor  # of a side: one for all its images, or one for each, [B]
 
 class Made(NamedTuple):
     """What the generator's side computes in one iteration. Each field holds side a's and side b's; images are
-    [B, 3, R, R] in [-1, 1] and of their side's domain."""
+    [B, 3, H, W] in [-1, 1] and of their side's domain."""
 
     contents: Sequence[Tensor]
     posteriors: Sequence[Gaussian | Point]
@@ -62,7 +62,7 @@ class DRITSolver(Solver):
     side_mean = False  # the means of both sides are added; True: averaged
 
     def build(self) -> None:
-        net, size = self.config.network, self.config.resolution
+        net, (height, width) = self.config.network, self.config.size
         self.model = self.make_model(self.test_set.domains)
         for name in self.parts:
             self.networks[name] = self.place(getattr(self.model, name))
@@ -71,13 +71,15 @@ class DRITSolver(Solver):
         for name, network in judges.items():
             self.networks[name] = self.place(network)
         if self.training.isDcontent:
-            content = ContentDiscriminator(size // 4, 4 * net.base_width, self.content_outputs)
+            content = ContentDiscriminator(
+                (height // 4, width // 4), 4 * net.base_width, self.content_outputs
+            )
             self.networks["disContent"] = self.place(content)
         for name, network in self.networks.items():
             self.optimizers[name] = self.adam(network.parameters(), self.rate_scale(name))
 
     def make_model(self, domains: tuple[str, ...]) -> AttributeTranslator:
-        return self.model_class(self.config.resolution, domains, **self.model_options())
+        return self.model_class(self.config.size, domains, **self.model_options())
 
     def model_options(self) -> dict[str, Any]:
         """What the model takes beside resolution and domains."""
@@ -95,7 +97,7 @@ class DRITSolver(Solver):
         """The image discriminators by name; the second of a pair, for random attributes, ends in 2."""
         scales, size, shape = (
             self.config.network.dis_scale,
-            self.config.resolution,
+            self.config.size,
             self.discriminator_shape(),
         )
         names = ("disA", "disA2", "disB", "disB2")
@@ -108,7 +110,7 @@ class DRITSolver(Solver):
         return {"width": net.dis_width, "norm": net.dis_norm == "Instance", "spectral": net.dis_spectral_norm}
 
     def sides(self, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Domain]]:
-        """The images of sides a and b, [B, 3, R, R] each, and their domains. Paired data is unpaired by
+        """The images of sides a and b, [B, 3, H, W] each, and their domains. Paired data is unpaired by
         moving b's images on by one."""
         a, b = batch.images
         return (a, b.roll(1, 0) if self.test_set.paired else b), (0, 1)

@@ -96,7 +96,7 @@ class GMVAEDRITSolver(MDMMSolver):
 
     def weights(self) -> dict[str, float]:
         t = self.training
-        values = 3 * self.config.resolution**2 if t.bound_scale == "pixel" else 1
+        values = 3 * math.prod(self.config.size) if t.bound_scale == "pixel" else 1
         gauss = t.w_gauss_mixture if self.placed and t.w_gauss_mixture is not None else t.w_gauss
         bound = {"gauss": gauss / values, "categ": t.w_categ / values, "rec": t.w_rec / values}
         return {**super().weights(), **bound}

@@ -27,7 +27,7 @@ class IIAESolver(Solver):
         if len(self.test_set.domains) != 2:
             raise ValueError(f"IIAE takes two domains and the data has {len(self.test_set.domains)}")
         net = self.config.network
-        self.model = self.networks["iiae"] = self.place(IIAE(self.config.resolution, **net.model_dump()))
+        self.model = self.networks["iiae"] = self.place(IIAE(self.config.size, **net.model_dump()))
         for name, parts in OPTIMIZED.items():
             modules = (getattr(self.model, part) for part in parts)
             self.optimizers[name] = self.adam(

@@ -36,11 +36,11 @@ class MDMMSolver(DRITSolver):
         super().build()
 
     def make_discriminators(self) -> dict[str, nn.Module]:
-        size, count, shape = self.config.resolution, len(self.model.domains), self.discriminator_shape()
+        size, count, shape = self.config.size, len(self.model.domains), self.discriminator_shape()
         return {name: Classifying(size, count, **shape) for name in ("dis1", "dis2")}
 
     def sides(self, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Domain]]:
-        stack = torch.stack(batch.images)  # [domains, B, 3, R, R]
+        stack = torch.stack(batch.images)  # [domains, B, 3, H, W]
         count = stack.shape[1]
         order = torch.rand(count, len(stack)).argsort(dim=1).to(stack.device)
         if self.test_set.paired:

@@ -17,6 +17,7 @@ from configs.keys.common import Config
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
 from dataloader.loader import TrainLoader
+from dataloader.sizes import spelled
 from models.translator import Translator
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
@@ -62,7 +63,7 @@ class Solver:
         try:
             self.build()
         except ValueError as error:  # sizes that make no network; models know no configs
-            raise RunError(f"resolution {config.resolution} and network of the config: {error}") from None
+            raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
         self.stop_signal: int | None = None
@@ -369,7 +370,7 @@ class Solver:
         """One split, without waiting for other processes."""
         config = self.config
         data = config.data
-        return open_dataset(data.opener, config.data_folder, split, config.resolution, **data.options)
+        return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
         """The training split for test mode, which runs on rank 0 alone. Raises DataError."""
@@ -381,7 +382,7 @@ class Solver:
         what = f"{self.config.model} {verb} on {self.config.dataset}: {size}"
         how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
-        self.reporter.say(f"{what} at {self.config.resolution} x {self.config.resolution}; {how}{since}")
+        self.reporter.say(f"{what} at {spelled(self.config.size)}; {how}{since}")
 
 
 def versions() -> dict[str, str]:

@@ -92,6 +92,19 @@ def noise(seed: int, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
 
 
+@pytest.fixture
+def mixed_folder(tmp_path: Path) -> Path:
+    """Two domains, of wide and of high pictures."""
+    root = tmp_path / "set"
+    for number, (width, height) in enumerate(((90, 50), (40, 70))):
+        for split in ("train", "test"):
+            folder = root / f"{split}{'AB'[number]}"
+            folder.mkdir(parents=True)
+            for index in range(4):
+                noise(10 * number + index, width, height).save(folder / f"{index}.png")
+    return root
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

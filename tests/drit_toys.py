@@ -25,7 +25,7 @@ TINY = {"base_width": 4, "attribute_dim": 3, "residual_blocks": 1, "dis_width": 
 NARROW = {"base_width": 2, "dis_width": 2}  # for large pictures
 
 
-def toy_config(model: str = "DRIT", resolution: int = 32, **sections: dict):
+def toy_config(model: str = "DRIT", resolution: int | list[int] = 32, **sections: dict):
     training = {"max_iters": 8, "batch_size": 2, **sections.pop("training", {})}
     network = {**TINY, **sections.pop("network", {})}
     top = {"id": "toy", "model": model, "dataset": "Folders", "resolution": resolution, "device": "cpu"}
@@ -35,16 +35,16 @@ def toy_config(model: str = "DRIT", resolution: int = 32, **sections: dict):
     )
 
 
-def toy_pictures(count: int, side: int, domains: int) -> Unpaired:
+def toy_pictures(count: int, size: tuple[int, int], domains: int) -> Unpaired:
     """Windows of scikit-learn's two photographs; each domain has colours of its own."""
-    rng = np.random.default_rng(0)
+    rng, (height, width) = np.random.default_rng(0), size
     photographs = load_sample_images().images
     stacks = {}
     for domain in range(domains):
         photograph = np.roll(photographs[domain % 2], domain, axis=2)
-        places = zip(*(rng.integers(0, n - side, count) for n in photograph.shape[:2]))
-        stacks["ABCD"[domain]] = np.stack([photograph[y : y + side, x : x + side] for y, x in places])
-    return Unpaired(stacks, side)
+        places = zip(*(rng.integers(0, n - side, count) for n, side in zip(photograph.shape, size)))
+        stacks["ABCD"[domain]] = np.stack([photograph[y : y + height, x : x + width] for y, x in places])
+    return Unpaired(stacks, size)
 
 
 def toy_solver(model: str = "DRIT", domains: int = 2, tested: int = 6, **options):
@@ -54,7 +54,7 @@ def toy_solver(model: str = "DRIT", domains: int = 2, tested: int = 6, **options
 
     class Toy(solver_class(MODELS[model])):
         def open_split(self, split: str) -> Unpaired:
-            return toy_pictures(counts[split], config.resolution, domains)
+            return toy_pictures(counts[split], config.size, domains)
 
     return Toy(config)
 
@@ -89,7 +89,8 @@ def check_tests(solver, results: Path) -> dict[str, float]:
         assert f"diversity/l1/{here}_to_{there}" in metrics
         for grid in (f"{here}_to_{there}_random_styles", f"content_{here}_style_{there}"):
             with Image.open(results / f"{grid}.png") as picture:
-                assert min(picture.size) >= solver.config.resolution, grid
+                height, width = solver.config.size
+                assert picture.width >= width and picture.height >= height, grid
     return metrics
 
 

@@ -220,7 +220,7 @@ def test_crops_have_the_shares_shapes_and_places_of_the_reference():
 
 
 def test_an_augmentation_of_its_own_replaces_crop_and_flip(pictures):
-    dataset = Unpaired(pictures, 20, augment=lambda images, size: images[:, :, :size, :size] * 0)
+    dataset = Unpaired(pictures, 20, augment=lambda images, size: images[:, :, : size[0], : size[1]] * 0)
     raw = dataset.read(*(np.arange(3),) * 3)
     assert all((images == 0).all() for images in dataset.render(raw, training=True).images)
     assert not any((images == 0).all() for images in dataset.render(raw).images)

@@ -71,6 +71,11 @@ class FoldersData(Data):
     """Resize to this, a number or [height, width], then crop to the resolution: at random in training, the
     middle otherwise (DRIT: 256 to 216). A number is the shorter side of a picture shaped like the resolution.
     Null: no crop."""
+    resize: Literal["crop", "squash", "fit"] = "crop"
+    """Of pictures of other proportions: crop takes the middle, as large as it can be; squash all of it, out
+    of proportion (as DRIT's authors); fit all of it in proportion, between borders of its edges' colours."""
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of resizing, antialiased (DRIT's authors: bicubic)."""
 
     def check(self, size: Size) -> None:
         given = self.load_size
@@ -82,7 +87,7 @@ class FoldersData(Data):
     def options(self) -> dict[str, Any]:
         size = self.load_size
         loaded = tuple(size) if isinstance(size, list) else size
-        return {"load_size": loaded}
+        return {"load_size": loaded, "resize": self.resize, "filter": self.filter}
 
 
 class MnistMData(Data):

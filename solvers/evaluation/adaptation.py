@@ -205,9 +205,9 @@ def translate_all(
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """[B, 3, R, R] in [-1, 1] -> uint8 [B, 3, 32, 32], with antialiasing where larger."""
+    """[B, 3, H, W] in [-1, 1] -> uint8 [B, 3, 32, 32], with antialiasing where larger."""
     images = images.float()
-    if images.shape[-1] != SIDE:
+    if images.shape[2:] != (SIDE, SIDE):
         images = F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
 

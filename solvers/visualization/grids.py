@@ -12,7 +12,7 @@ from dataloader.dataset import Batch
 from models.translator import Translator
 
 GAP, BACKGROUND, INK = 4, (255, 255, 255), (40, 40, 40)
-SMALLEST = 64  # smaller images are enlarged to at least this side, pixel by pixel
+SMALLEST = 64  # where the shorter side is smaller, images are enlarged to at least this, pixel by pixel
 
 
 def draw_grid(
@@ -21,33 +21,32 @@ def draw_grid(
     side_label: str = "",
     row_titles: Sequence[str] = (),
 ) -> np.ndarray:
-    """Rows of images [3, R, R] in [-1, 1] (None leaves a cell empty) under column titles, and beside row
-    titles where there are any -> uint8 [H, W, 3]."""
-    size = next(cell.shape[-1] for row in rows for cell in row if cell is not None)
-    cell_side = size * max(1, -(-SMALLEST // size))
-    font = ImageFont.load_default(size=max(11, min(16, cell_side // 6)))
-    titles = [wrap(title, font, cell_side) for title in columns]
+    """Rows of images [3, h, w] in [-1, 1], all of one size (None leaves a cell empty), under column titles,
+    and beside row titles where there are any -> uint8 [H, W, 3]."""
+    height, width = next(cell.shape[1:] for row in rows for cell in row if cell is not None)
+    times = max(1, -(-SMALLEST // min(height, width)))
+    high, wide = height * times, width * times
+    font = ImageFont.load_default(size=max(11, min(16, wide // 6)))
+    titles = [wrap(title, font, wide) for title in columns]
     line = font.getbbox("Ag")[3] + 2
     top = line * max(len(lines) for lines in titles) + 2 * GAP + (line if side_label else 0)
-    step = cell_side + GAP
+    down, across = high + GAP, wide + GAP
     left = GAP + max((int(font.getlength(title)) + 2 * GAP for title in row_titles), default=0)
-    canvas = Image.new("RGB", (left + step * len(columns), top + step * len(rows)), BACKGROUND)
+    canvas = Image.new("RGB", (left + across * len(columns), top + down * len(rows)), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
     if side_label:
         pen.text((GAP, GAP // 2), side_label, fill=INK, font=font)
     for column, lines in enumerate(titles):
         for number, text in enumerate(reversed(lines)):
-            centre = left + column * step + cell_side / 2
+            centre = left + column * across + wide / 2
             pen.text((centre, top - GAP - number * line), text, fill=INK, font=font, anchor="ms")
     for y, title in enumerate(row_titles):
-        pen.text((GAP, top + y * step + cell_side / 2), title, fill=INK, font=font, anchor="lm")
+        pen.text((GAP, top + y * down + high / 2), title, fill=INK, font=font, anchor="lm")
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell is not None:
-                picture = Image.fromarray(to_uint8(cell)).resize(
-                    (cell_side, cell_side), Image.Resampling.NEAREST
-                )
-                canvas.paste(picture, (left + x * step, top + y * step))
+                picture = Image.fromarray(to_uint8(cell)).resize((wide, high), Image.Resampling.NEAREST)
+                canvas.paste(picture, (left + x * across, top + y * down))
     return np.asarray(canvas)
 
 

@@ -15,11 +15,11 @@ from solvers.visualization.grids import draw_grid
 STEPS = 8  # pictures in a strip, both ends included
 FRAMES = 16  # of a GIF from one end to the other
 MILLISECONDS = 80  # that a frame is shown
-LARGEST = 128  # a GIF's pictures are reduced to this side
+LARGEST = 128  # a GIF's pictures are reduced to this longer side
 
 
 class Ends(NamedTuple):
-    """Two styles [1, ...] of a domain, and the images [3, R, R] that they are of, where there are any."""
+    """Two styles [1, ...] of a domain, and the images [3, H, W] that they are of, where there are any."""
 
     first: Tensor
     last: Tensor
@@ -48,7 +48,7 @@ def reference_ends(model: Translator, batch: Batch, target: int) -> Ends:
 @torch.no_grad()
 def translations(model: Translator, content: Tensor, ends: Ends, target: int, steps: int) -> list[Tensor]:
     """The content [B, ...] in `target` with each of `steps` styles from the first to the last: images
-    [B, 3, R, R] each."""
+    [B, 3, H, W] each."""
     styles = [ends.between(step / (steps - 1)) for step in range(steps)]
     count = len(content)
     return [model.decode(content, style.expand(count, *style.shape[1:]), target) for style in styles]
@@ -86,10 +86,12 @@ def interpolation_frames(
 
 
 def small(images: Tensor) -> Tensor:
-    """[B, 3, R, R], reduced with antialiasing where R is above LARGEST."""
-    if images.shape[-1] <= LARGEST:
+    """[B, 3, H, W], reduced in proportion and with antialiasing where the longer side is above LARGEST."""
+    longer = max(images.shape[2:])
+    if longer <= LARGEST:
         return images
-    return torch.nn.functional.interpolate(images.float(), (LARGEST, LARGEST), mode="area")
+    size = tuple(max(1, round(side * LARGEST / longer)) for side in images.shape[2:])
+    return torch.nn.functional.interpolate(images.float(), size, mode="area")
 
 
 def save_gif(frames: list[np.ndarray], path: Path) -> None:
