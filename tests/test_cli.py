@@ -165,6 +165,7 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
     metrics = json.loads((whole_run[1] / "results/metrics.json").read_text())
     assert set(metrics) == {
         "iteration",
+        "protocol",
         *(f"retrieval/{kind}/{way}" for kind in ("shared", "exclusive") for way in ("x_to_y", "y_to_x")),
         *(f"reconstruction/l1/{domain}" for domain in "xy"),
         *(f"translation/reference_l1/{way}" for way in ("x_to_y", "y_to_x")),

@@ -192,9 +192,14 @@ def test_test_metrics_chooses_families_by_name(digits_folder):
     assert measure(view_of(Known(), data, metrics=[]))[0] == {}
 
 
-def test_every_family_says_what_its_numbers_mean_and_what_it_needs():
-    for family in families().values():
-        assert family.meanings and all(meaning.words for meaning in family.meanings), family.name
+def test_every_number_says_what_it_means_and_what_chance_would_be(digits_folder):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    found, protocol = measure(view_of(Counted(), data))
+    about = protocol["numbers"]
+    assert all(any(name.startswith(start) for start in about) for name in found)
+    assert about["retrieval/shared"]["chance"] == 1 / 360 and about["retrieval/shared"]["perfect"] == 1
+    assert {one["question"] for one in about.values()} <= {family.question for family in families().values()}
+    assert json.loads(json.dumps(protocol)) == protocol
 
 
 @pytest.mark.parametrize("name", ["digits", "modes"])

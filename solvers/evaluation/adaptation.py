@@ -6,7 +6,7 @@ counts as well. Two bounds stand beside it: the same classifier trained on the s
 on real target training images with their labels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -89,13 +89,6 @@ class Numbers(Family):
     name = "adaptation"
     question = QUESTIONS[4]
     needs = ("content",)
-    meanings = (
-        Meaning(
-            "adaptation",
-            "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
-            "translations of each, or on target images",
-        ),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -149,11 +142,22 @@ class Numbers(Family):
             pictures = translations[:copies].flatten(0, 1)
             sets[f"x{copies}"] = Examples(pictures, sources.classes.repeat(copies))
         sets["target_only"] = targets
-        kinds = 1 + max(int(examples.classes.max()) for examples in (sources, targets, tested))
+        self.kinds = kinds = 1 + max(int(part.classes.max()) for part in (sources, targets, tested))
+        self.count = count
         return {
             f"adaptation/{name}": accuracy(train_classifier(examples, kinds, settings, seed), tested)
             for name, examples in sets.items()
         }
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        words = (
+            "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
+            "translations of each, or on target images"
+        )
+        return (Meaning("adaptation", words, 1 / self.kinds, 1, "higher"),)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"source_images": self.count, "copies": list(COPIES)}
 
 
 def draw(count: int, most: int, seed: int) -> np.ndarray:

@@ -21,16 +21,6 @@ class Numbers(Family):
     name = "clustering"
     question = QUESTIONS[2]
     needs = ("components",)
-    meanings = (
-        Meaning(
-            "clustering/nmi",
-            "normalised mutual information of the likeliest component with a label; 1 is best",
-        ),
-        Meaning(
-            "clustering/accuracy", "share of images whose component is their label's, matched one to one"
-        ),
-        Meaning("clustering/components", "how many components are the likeliest of some image"),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -56,6 +46,15 @@ class Numbers(Family):
                     found[f"clustering/nmi/{name}/{label}"] = float(nmi)
                     found[f"clustering/accuracy/{name}/{label}"] = matched_accuracy(truth, chosen)
         return found
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        nmi = "normalised mutual information of the likeliest component with a label"
+        accuracy = "share of images whose component is their label's, matched one to one"
+        return (
+            Meaning("clustering/nmi", nmi, 0, 1, "higher"),
+            Meaning("clustering/accuracy", accuracy, None, 1, "higher"),
+            Meaning("clustering/components", "how many components are the likeliest of some image"),
+        )
 
 
 def matched_accuracy(truth: np.ndarray, chosen: np.ndarray) -> float:

@@ -7,7 +7,9 @@ they are large.
 
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,9 +24,11 @@ DRAWS = 64  # random styles are drawn so many at a time, whatever the batch size
 IN_MEMORY = 1 << 28  # bytes of one `Rows`; what is larger is kept in a file
 
 
-class View(NamedTuple):
+@dataclass
+class View:
     """What is looked at and how. `model` is in eval mode; `open_train` gives the training split, which few
-    families need; `say` tells a person what takes long."""
+    families need; `say` tells a person what takes long; `cache` is a folder for what takes long to make and
+    depends on the data alone, None where there is none."""
 
     model: Translator
     dataset: Dataset
@@ -33,12 +37,14 @@ class View(NamedTuple):
     device: torch.device
     open_train: Callable[[], Dataset]
     say: Callable[[str], None] = lambda line: None
+    cache: Path | None = None
+    split: str = "test"
 
     @property
     def domains(self) -> tuple[str, ...]:
         return self.model.domains
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """How many images of each domain the split holds."""
         return tuple(count_of(self.dataset, domain) for domain in range(len(self.domains)))
@@ -47,11 +53,16 @@ class View(NamedTuple):
         return f"{self.domains[source]}_to_{self.domains[target]}"
 
     def parts(self) -> Iterator["Part"]:
-        """The whole split in batches: item 0 upwards of every domain side by side."""
-        size = self.settings.batch_size
-        for first in range(0, max(self.counts), size):
-            items = tuple(np.arange(first, min(first + size, count)) for count in self.counts)
-            yield Part(self, items)
+        """The whole split in batches: item 0 upwards of every domain side by side. A batch has an even number
+        of items, but for the last, which is never alone: items 2n and 2n + 1 are always together."""
+        size, longest = max(2, self.settings.batch_size // 2 * 2), max(self.counts)
+        first, seen = 0, SeenStyles(self)
+        while first < longest:
+            last = min(first + size, longest)
+            last = longest if longest - last == 1 else last
+            items = tuple(np.arange(min(first, count), min(last, count)) for count in self.counts)
+            yield Part(self, items, seen)
+            first = last
 
     def random_styles(self, domain: int, count: int, copies: int) -> Tensor:
         """`copies` styles of `domain` from the prior for each of `count` images: [count, copies, ...], a
@@ -64,13 +75,41 @@ class View(NamedTuple):
             blocks.append(torch.stack(drawn, dim=1))
         return torch.cat(blocks)
 
+    def random_style_of(self, items: np.ndarray, domain: int) -> Tensor:
+        """One style of `domain` from the prior for each of these item numbers (ascending): [B, ...], a
+        function of seed, domain and number, whatever batch it is asked for in."""
+        drawn = []
+        for block in np.unique(items // DRAWS):
+            seed = np.random.SeedSequence([self.seed, domain, int(block)]).generate_state(1, np.uint64)[0]
+            styles = self.model.sample_style(DRAWS, domain, torch.Generator().manual_seed(int(seed)))
+            drawn.append(styles[torch.from_numpy(items[items // DRAWS == block] % DRAWS)])
+        return torch.cat(drawn)
+
+
+class SeenStyles:
+    """The styles of every domain, as far as the split was looked at; for references in unpaired data, whose
+    domains may have different lengths."""
+
+    def __init__(self, view: View):
+        self.view = view
+        self.rows = [Rows(count) for count in view.counts]
+        self.until = [0] * len(view.counts)
+
+    def of(self, part: "Part", items: np.ndarray, domain: int) -> Tensor:
+        """The styles of these items, which `part` or parts before it hold."""
+        mine = part.items[domain]
+        if len(mine) and self.until[domain] <= mine[0]:
+            self.rows[domain].put(mine, part.style(domain))
+            self.until[domain] = mine[-1] + 1
+        return torch.from_numpy(self.rows[domain].array[items]).to(self.view.device)
+
 
 class Part:
     """One batch of the split. `items[d]` are the numbers of the images of domain d that it holds, none where
     the domain has fewer than others; everything else is computed on first need and once."""
 
-    def __init__(self, view: View, items: tuple[np.ndarray, ...]):
-        self.view, self.items = view, items
+    def __init__(self, view: View, items: tuple[np.ndarray, ...], seen: SeenStyles):
+        self.view, self.items, self.seen = view, items, seen
         paired = len(view.dataset.streams) == 1
         indices = items[:1] if paired else [item if len(item) else np.zeros(1, int) for item in items]
         batch = view.dataset.at(*indices, device=view.device)
@@ -113,6 +152,31 @@ class Part:
         model = self.view.model
         key = ("in partner's style", source, target)
         return self.once(key, lambda: model.decode(self.content(source), self.style(target), target))
+
+    def in_reference_style(self, source: int, target: int) -> Tensor:
+        """The images of `source` in `target`, each with the style of an image that is not its partner: of
+        pairs that of its neighbour's partner, else that of the image of the same number, counted round."""
+        key = ("in reference's style", source, target)
+        return self.once(key, lambda: self._in_style(source, target, self._reference_style(source, target)))
+
+    def in_random_style(self, source: int, target: int) -> Tensor:
+        """The images of `source` in `target`, each with a style of its own from the prior."""
+        key = ("in random style", source, target)
+        items = self.items[source]
+        return self.once(
+            key, lambda: self._in_style(source, target, self.view.random_style_of(items, target))
+        )
+
+    def _in_style(self, source: int, target: int, style: Tensor) -> Tensor:
+        return self.view.model.decode(self.content(source), style, target)
+
+    def _reference_style(self, source: int, target: int) -> Tensor:
+        items = self.items[source]
+        if len(self.view.dataset.streams) == 1:
+            neighbours = (items ^ 1) - items[0]
+            neighbours[neighbours >= len(items)] = 0  # the last of an odd number
+            return self.style(target)[torch.from_numpy(neighbours).to(self.view.device)]
+        return self.seen.of(self, items % self.view.counts[target], target)
 
     def chosen(self, domain: int, wanted: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Of items `wanted` (no item twice) of a domain, those that this part holds: their places in `wanted`

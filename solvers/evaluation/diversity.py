@@ -28,7 +28,7 @@ PAIRS = INPUTS * STYLES * (STYLES - 1) // 2
 ALEXNET = "alexnet-owt-7be5be79.pth"  # the backbone's weights, as torchvision names them
 INSTALL = "pip install torchmetrics torchvision"
 
-Distance = Callable[[Tensor, Tensor], Tensor]  # [B, 3, R, R] twice, in [-1, 1] -> [B]
+Distance = Callable[[Tensor, Tensor], Tensor]  # [B, 3, H, W] twice, in [-1, 1] -> [B]
 
 
 class Numbers(Family):
@@ -39,13 +39,6 @@ class Numbers(Family):
     name = "diversity"
     question = QUESTIONS[3]
     needs = ("content", "prior")
-    meanings = (
-        Meaning(
-            "diversity",
-            "mean distance between translations of one image with random styles, and between real images of "
-            "a domain (real)",
-        ),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -102,6 +95,12 @@ class Numbers(Family):
             a, b = (torch.from_numpy(real[side[part]]).to(self.view.device) for side in (first, second))
             found.append(distance(a, b).cpu())
         return torch.cat(found).double().mean().item()
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        apart = (
+            "mean distance between translations of one image with random styles, and between real images of a"
+        )
+        return (Meaning("diversity", f"{apart} domain (real)", 0, None, "higher"),)
 
 
 def real_pairs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

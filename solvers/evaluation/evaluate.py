@@ -26,6 +26,7 @@ def evaluate(view: View, run: RunFolder, iteration: int) -> dict[str, float]:
     save_pictures(view.model, view.dataset, view.seed, run.results, view.device)
     plot = StyleSpace(view) if view.model.components and view.model.has_style else None
     metrics, protocol = measure(view, plot)
+    protocol["checkpoint"] = {"iteration": iteration, "chosen": "last"}
     if plot is not None:
         save_png(plot.picture(), run.results / "style_space.png")
     found = {"iteration": iteration, **metrics, "protocol": protocol}
@@ -46,7 +47,14 @@ def measure(view: View, *watching: Any) -> tuple[dict[str, float], dict[str, Any
     numbers = {name: value for family in families for name, value in family.numbers().items()}
     if left_out:
         view.say("Left out: " + "; ".join(f"{name} ({reason})" for name, reason in left_out.items()))
-    return numbers, {"left_out": left_out, "meanings": meanings(families, numbers)}
+    return numbers, {
+        "split": view.split,
+        "images": dict(zip(view.domains, view.counts)),
+        "seed": view.seed,
+        "families": {family.name: family.protocol() for family in families},
+        "left_out": left_out,
+        "numbers": meanings(families, numbers),
+    }
 
 
 @torch.no_grad()
@@ -58,14 +66,16 @@ def look(view: View, *watching: Any) -> None:
                 one.see(part)
 
 
-def meanings(families: list[Family], numbers: dict[str, float]) -> dict[str, str]:
-    """What the numbers say, by the beginnings of their names."""
-    return {
-        meaning.name: meaning.words
-        for family in families
-        for meaning in family.meanings
-        if any(name.startswith(meaning.name) for name in numbers)
-    }
+def meanings(families: list[Family], numbers: dict[str, float]) -> dict[str, dict[str, Any]]:
+    """What the numbers say, by the beginnings of their names: words, chance, perfect, better, and the
+    question that they answer."""
+    found = {}
+    for family in families:
+        for name, *facts in family.meanings():
+            if any(number.startswith(name) for number in numbers):
+                about = dict(zip(("words", "chance", "perfect", "better"), facts))
+                found[name] = {**about, "question": family.question}
+    return found
 
 
 class StyleSpace:

@@ -1,10 +1,10 @@
 """What a family of numbers is, and the list of all: every module beside this one with a class `Numbers`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from configs.keys.common import Test
 from dataloader.dataset import Dataset
@@ -28,20 +28,24 @@ NEEDS = {  # what a family may need, and why it is left out without
 
 
 class Meaning(NamedTuple):
-    """Of the numbers whose names begin with `name`: what they say, in a sentence."""
+    """Of the numbers whose names begin with `name`: what they say in a sentence, what ignorance scores, what
+    perfection scores, and which way is better ("higher", "lower"; "" where neither is)."""
 
     name: str
     words: str
+    chance: float | None = None
+    perfect: float | None = None
+    better: str = ""
 
 
 class Family:
     """Numbers that belong together. A subclass is named `Numbers`; it is made before the split is looked at,
-    sees every part of it once, and is then asked for its numbers by flat names."""
+    sees every part of it once, and is then asked for its numbers by flat names, for what they mean, and for
+    how they were taken."""
 
     name: ClassVar[str]  # by which test.metrics chooses it
     question: ClassVar[str]
     needs: ClassVar[Collection[str]] = ()  # of NEEDS
-    meanings: ClassVar[Collection[Meaning]] = ()
 
     def __init__(self, view: View):
         self.view = view
@@ -61,6 +65,15 @@ class Family:
 
     def numbers(self) -> dict[str, float]:
         raise NotImplementedError
+
+    def meanings(self) -> Iterable[Meaning]:
+        """Asked after `numbers`; where several begin as a name does, the longest holds."""
+        return ()
+
+    def protocol(self) -> dict[str, Any]:
+        """What else decides the numbers, beside split, seed, checkpoint and the settings of the section test:
+        how many images and styles, which extractor of features by which weights ... Plain values."""
+        return {}
 
 
 @cache

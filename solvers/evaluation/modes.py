@@ -22,17 +22,6 @@ class Numbers(Family):
     name = "modes"
     question = QUESTIONS[3]
     needs = ("content", "prior")
-    meanings = (
-        Meaning(
-            "modes/covered",
-            "how many of the target's modes have at least 1 % of the randomly styled translations",
-        ),
-        Meaning(
-            "modes/distance",
-            "total variation between the frequencies of modes in translations and in real images; 0 is best",
-        ),
-        Meaning("modes/none", "share of translations that are of no mode"),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -70,6 +59,15 @@ class Numbers(Family):
             for source in self.sources
             for name, value in coverage(np.concatenate(self.made[source]), wanted).items()
         }
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        covered = "how many of the target's modes have at least 1 % of the randomly styled translations"
+        distance = "total variation between the frequencies of modes in translations and in real images"
+        return (
+            Meaning("modes/covered", covered, 1, None, "higher"),
+            Meaning("modes/distance", distance, None, 0, "lower"),
+            Meaning("modes/none", "share of translations that are of no mode", None, 0, "lower"),
+        )
 
 
 def coverage(modes: np.ndarray, wanted: np.ndarray) -> dict[str, float]:

@@ -33,20 +33,6 @@ class Numbers(Family):
     name = "probes"
     question = QUESTIONS[2]
     needs = ("content",)
-    meanings = (
-        Meaning(
-            "probe/content/domain",
-            "how well a linear probe tells the domain from the content code (balanced accuracy); one over "
-            "the number of domains is best",
-        ),
-        Meaning(
-            "probe/content", "how well a linear probe reads a label from the content code (balanced accuracy)"
-        ),
-        Meaning(
-            "probe/style",
-            "the same from the style code; one over the number of values: the style knows nothing",
-        ),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -87,6 +73,17 @@ class Numbers(Family):
                 ]
                 found[f"probe/style/{name}"] = float(np.mean(scores))
         return found
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        one = 1 / len(self.view.domains)
+        score = "balanced accuracy of a linear probe that reads"
+        return (
+            Meaning("probe/content/domain", f"{score} the domain from the content code", one, one, "lower"),
+            Meaning("probe/content", f"{score} a label from the content code", None, 1, "higher"),
+            Meaning(
+                "probe/style", f"{score} a label that domains share from the style code", None, None, "lower"
+            ),
+        )
 
 
 def features(code: Tensor) -> np.ndarray:

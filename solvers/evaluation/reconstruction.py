@@ -23,13 +23,6 @@ class Numbers(Family):
     name = "reconstruction"
     question = QUESTIONS[1]
     needs = ("content", "style")
-    meanings = (
-        Meaning(
-            "reconstruction/l1",
-            "mean absolute error over pixels in [-1, 1] of an image encoded and decoded again",
-        ),
-        Meaning("translation/reference_l1", "the same of a translation with the partner's own style"),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -47,3 +40,12 @@ class Numbers(Family):
 
     def numbers(self) -> dict[str, float]:
         return {name: torch.cat(values).double().mean().item() for name, values in self.errors.items()}
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        error = "mean absolute error over pixels in [-1, 1]"
+        rebuilt = f"{error} of an image encoded and decoded again"
+        translated = f"{error} of a translation with the partner's own style"
+        return (
+            Meaning("reconstruction/l1", rebuilt, None, 0, "lower"),
+            Meaning("translation/reference_l1", translated, None, 0, "lower"),
+        )

@@ -19,16 +19,6 @@ class Numbers(Family):
     name = "retrieval"
     question = QUESTIONS[0]
     needs = ("content",)
-    meanings = (
-        Meaning(
-            "retrieval/shared",
-            "how often the nearest content code of the other domain is the partner's; 1 is best",
-        ),
-        Meaning(
-            "retrieval/exclusive",
-            "the same by style code; chance, one over the number of pairs, is best",
-        ),
-    )
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -58,6 +48,16 @@ class Numbers(Family):
                 ranks = ranks_of_partners(codes[a].array, codes[b].array, self.ids[a], self.ids[b])
                 found[f"retrieval/{kind}/{self.view.way(a, b)}"] = float((ranks < 1).mean())
         return found
+
+    def meanings(self) -> tuple[Meaning, ...]:
+        chance = 1 / len(self.view.dataset)
+        found = "how often the partner is the nearest of all images of the other domain by"
+        return (
+            Meaning("retrieval/shared", f"{found} content code", chance, 1, "higher"),
+            Meaning(
+                "retrieval/exclusive", f"{found} style code; a style should not know", chance, chance, "lower"
+            ),
+        )
 
 
 def ranks_of_partners(

@@ -32,7 +32,7 @@ def write_pages(run: RunFolder, config: Config) -> None:
     page = TEMPLATES.get_template("page.html.jinja")
     rows = run.read_metrics()
     common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
-    common |= {"meanings": protocol.get("meanings", {}), "left_out": protocol.get("left_out", {})}
+    common |= {"meanings": protocol.get("numbers", {}), "left_out": protocol.get("left_out", {})}
     write_whole(
         run.root / "index.html",
         page.render(
