@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import Blender, digits_m, three_domains
-from looking import numbers
+from looking import numbers, view_of
 
 from configs.keys.common import Adaptation
 from dataloader import open_dataset
@@ -91,7 +91,7 @@ def test_every_translation_has_a_style_of_its_own_of_the_kind_asked_for(styles):
     train = digits_m(0, 60)
     model, plan = Watched(), Plan(Adaptation(styles=styles), 0, 1)
     index = np.array([4, 2, 9, 17, 33])
-    made = translate_all(model, plan, train, index, 2, 0, CPU)
+    made = translate_all(view_of(model, train, 2), plan, train, index)
     assert made.shape == (5, 5, 3, 32, 32) and made.dtype == torch.uint8
     assert model.contents == 5 and sum(map(len, model.used)) == 25
     used = torch.cat(model.used)
@@ -104,6 +104,13 @@ def test_every_translation_has_a_style_of_its_own_of_the_kind_asked_for(styles):
     digits = train.at(index, np.zeros(5, int)).images[0]
     by_hand = [(style - digits[i, :1]).abs() - 1 for i, style in zip((0, 1) * 5, model.used[0])]
     assert (made[0, :2].float() / 127.5 - 1 - torch.stack(by_hand)).abs().max() <= 0.5 / 127.5 + 1e-6
+
+
+@pytest.mark.parametrize("styles", ["prior", "reference"])
+def test_translations_are_the_same_in_batches_of_any_size(styles):
+    train, plan, index = digits_m(0, 60), Plan(Adaptation(styles=styles), 0, 1), np.arange(9)
+    made = [translate_all(view_of(Blender(), train, size), plan, train, index) for size in (2, 5, 64)]
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
 
 
 def test_the_pictures_of_x1_are_among_those_of_x3_and_of_x5(monkeypatch):

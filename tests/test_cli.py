@@ -166,7 +166,12 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
     assert set(metrics) == {
         "iteration",
         "protocol",
-        *(f"retrieval/{kind}/{way}" for kind in ("shared", "exclusive") for way in ("x_to_y", "y_to_x")),
+        *(
+            f"{name}/{kind}/{way}"
+            for name in ("retrieval", "retrieval_at_5")
+            for kind in ("shared", "exclusive")
+            for way in ("x_to_y", "y_to_x")
+        ),
         *(f"reconstruction/l1/{domain}" for domain in "xy"),
         *(f"translation/reference_l1/{way}" for way in ("x_to_y", "y_to_x")),
         *(f"diversity/l1/{kind}" for kind in ("x_to_y", "y_to_x", "real_x", "real_y")),

@@ -12,7 +12,7 @@ from models.iiae import IIAE
 from models.translator import Translator
 from solvers.evaluation import retrieval
 from solvers.evaluation.reconstruction import l1
-from solvers.evaluation.retrieval import ranks_of_partners, recall
+from solvers.evaluation.retrieval import RECALLS, chance_recall, ranks_of_partners, recall
 
 
 def brute_force(queries, keys, query_ids, key_ids, most=1) -> float:
@@ -48,6 +48,16 @@ def test_codes_that_all_coincide_score_at_chance_and_an_id_without_a_key_comes_l
     assert ranks_of_partners(codes[:1], codes, np.array([999]), ids).tolist() == [200]
 
 
+def test_chance_is_what_keys_in_random_order_score():
+    rng = np.random.default_rng(0)
+    query_ids, key_ids = rng.integers(0, 8, 400), rng.integers(0, 6, 50)  # two ids have no key
+    for most in (1, 5):
+        shuffled = [rng.permutation(key_ids)[:most] for _ in range(400) for _ in range(20)]
+        found = [(keys == one).any() for keys, one in zip(shuffled, np.repeat(query_ids, 20))]
+        assert chance_recall(query_ids, key_ids, most) == pytest.approx(np.mean(found), abs=0.02)
+    assert chance_recall(np.arange(360), np.arange(360), 1) == pytest.approx(1 / 360)
+
+
 class Known(Translator):
     """Codes that are known: content is the digit's own picture, style the colour; reconstruction is exact."""
 
@@ -79,6 +89,7 @@ def test_a_model_with_perfect_codes_gets_perfect_numbers(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = numbers(Known(), data, "retrieval", "reconstruction")
     assert metrics["retrieval/shared/x_to_y"] > 0.98 and metrics["retrieval/shared/y_to_x"] > 0.98
+    assert metrics["retrieval_at_5/shared/x_to_y"] >= metrics["retrieval/shared/x_to_y"]
     assert metrics["retrieval/exclusive/x_to_y"] < 0.03 and metrics["retrieval/exclusive/y_to_x"] < 0.03
     assert metrics["reconstruction/l1/x"] < 0.02 and metrics["reconstruction/l1/y"] < 0.02
     assert metrics["translation/reference_l1/x_to_y"] < 0.02
@@ -127,5 +138,5 @@ class ContentOnly(Known):
 def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = numbers(ContentOnly(), data, "retrieval", "reconstruction")
-    assert set(metrics) == {"retrieval/shared/x_to_y", "retrieval/shared/y_to_x"}
+    assert set(metrics) == {f"{name}/shared/{way}" for name in RECALLS for way in ("x_to_y", "y_to_x")}
     assert left_out(ContentOnly(), data)["reconstruction"] == "the model has no style codes"

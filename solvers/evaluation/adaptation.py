@@ -18,7 +18,6 @@ from dataloader import DataError
 from dataloader.dataset import Dataset
 from dataloader.domains import count_of, in_batches, labels_of, one_domain
 from dataloader.loader import Shuffle
-from models.translator import Translator
 from solvers.evaluation.codes import Part, View
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
 from solvers.run.folder import RunError
@@ -136,7 +135,7 @@ class Numbers(Family):
         sources = stored(train, source, drawn[0][:count], **read)
         targets = stored(train, target, drawn[1][:count], **read)
         tested = Examples(*(torch.cat(parts) for parts in zip(*self.tested)))
-        translations = translate_all(view.model, self.plan, train, drawn[0][:count], size, seed, view.device)
+        translations = translate_all(view, self.plan, train, drawn[0][:count])
         sets = {"source_only": sources}
         for copies in COPIES:
             pictures = translations[:copies].flatten(0, 1)
@@ -178,33 +177,24 @@ def stored(
 
 
 @torch.no_grad()
-def translate_all(
-    model: Translator,
-    plan: Plan,
-    train: Dataset,
-    index: np.ndarray,
-    batch_size: int,
-    seed: int,
-    device: torch.device,
-) -> Tensor:
+def translate_all(view: View, plan: Plan, train: Dataset, index: np.ndarray) -> Tensor:
     """Every translation of the source images at these indices: uint8 [5, N, 3, 32, 32]. Each image is encoded
-    once and decoded with five styles."""
+    once and decoded with five styles, which the batch size does not decide."""
     _, source, target = plan
-    generator = torch.Generator().manual_seed(seed)
-    chooser = np.random.Generator(np.random.PCG64([seed, 1]))
-    made = torch.empty(max(COPIES), len(index), 3, SIDE, SIDE, dtype=torch.uint8, device=device)
-    first = 0
-    for part in in_batches(index, batch_size):
-        image, _ = one_domain(train, source, part, device)
+    model, copies = view.model, max(COPIES)
+    chooser = np.random.Generator(np.random.PCG64([view.seed, 1]))
+    references = chooser.integers(count_of(train, target), size=(copies, len(index)))
+    made = torch.empty(copies, len(index), 3, SIDE, SIDE, dtype=torch.uint8, device=view.device)
+    for places in in_batches(np.arange(len(index)), view.settings.batch_size):
+        image, _ = one_domain(train, source, index[places], view.device)
         content = model.encode_content(image, source)
-        for copy in range(max(COPIES)):
+        for copy in range(copies):
             if plan.settings.styles == "prior":
-                style = model.sample_style(len(part), target, generator)
+                style = view.random_style_of(places, target, copy)
             else:
-                chosen = chooser.integers(count_of(train, target), size=len(part))
-                style = model.encode_style(one_domain(train, target, chosen, device)[0], target)
-            made[copy, first : first + len(part)] = to_bytes(model.decode(content, style, target))
-        first += len(part)
+                image, _ = one_domain(train, target, references[copy, places], view.device)
+                style = model.encode_style(image, target)
+            made[copy, places[0] : places[-1] + 1] = to_bytes(model.decode(content, style, target))
     return made
 
 

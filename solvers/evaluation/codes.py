@@ -75,13 +75,14 @@ class View:
             blocks.append(torch.stack(drawn, dim=1))
         return torch.cat(blocks)
 
-    def random_style_of(self, items: np.ndarray, domain: int) -> Tensor:
-        """One style of `domain` from the prior for each of these item numbers (ascending): [B, ...], a
-        function of seed, domain and number, whatever batch it is asked for in."""
+    def random_style_of(self, items: np.ndarray, domain: int, copy: int = 0) -> Tensor:
+        """A style of `domain` from the prior for each of these numbers (ascending): [B, ...], a function of
+        seed, domain, number and `copy`, whatever batch it is asked for in."""
         drawn = []
         for block in np.unique(items // DRAWS):
-            seed = np.random.SeedSequence([self.seed, domain, int(block)]).generate_state(1, np.uint64)[0]
-            styles = self.model.sample_style(DRAWS, domain, torch.Generator().manual_seed(int(seed)))
+            source = np.random.SeedSequence([self.seed, domain, copy, int(block)])
+            generator = torch.Generator().manual_seed(int(source.generate_state(1, np.uint64)[0]))
+            styles = self.model.sample_style(DRAWS, domain, generator)
             drawn.append(styles[torch.from_numpy(items[items // DRAWS == block] % DRAWS)])
         return torch.cat(drawn)
 

@@ -8,13 +8,15 @@ from torch import Tensor
 from solvers.evaluation.codes import Part, Rows, View
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
+RECALLS = {"retrieval": 1, "retrieval_at_5": 5}  # by name, how many of the nearest count
 DISTANCES = 1 << 22  # held at a time
 KEYS = 4096  # made float64 at a time
 
 
 class Numbers(Family):
     """retrieval/shared/x_to_y, the share of images whose nearest content code of the other domain is their
-    partner's, and retrieval/exclusive/x_to_y, the same by style code."""
+    partner's, and retrieval/exclusive/x_to_y, the same by style code; retrieval_at_5/..., the share whose
+    partner is among the five nearest."""
 
     name = "retrieval"
     question = QUESTIONS[0]
@@ -46,18 +48,34 @@ class Numbers(Family):
         for kind, codes in self.codes.items():
             for a, b in ((0, 1), (1, 0)):
                 ranks = ranks_of_partners(codes[a].array, codes[b].array, self.ids[a], self.ids[b])
-                found[f"retrieval/{kind}/{self.view.way(a, b)}"] = float((ranks < 1).mean())
+                for name, most in RECALLS.items():
+                    found[f"{name}/{kind}/{self.view.way(a, b)}"] = float((ranks < most).mean())
         return found
 
-    def meanings(self) -> tuple[Meaning, ...]:
-        chance = 1 / len(self.view.dataset)
-        found = "how often the partner is the nearest of all images of the other domain by"
-        return (
-            Meaning("retrieval/shared", f"{found} content code", chance, 1, "higher"),
-            Meaning(
-                "retrieval/exclusive", f"{found} style code; a style should not know", chance, chance, "lower"
-            ),
-        )
+    def meanings(self) -> list[Meaning]:
+        found = []
+        for name, most in RECALLS.items():
+            chance = chance_recall(*self.ids, most)
+            nearest = "the nearest" if most == 1 else f"one of the {most} nearest"
+            words = f"how often the partner is {nearest} of all images of the other domain by"
+            found += [
+                Meaning(f"{name}/shared", f"{words} content code", chance, 1, "higher"),
+                Meaning(
+                    f"{name}/exclusive", f"{words} style code, which should not know", chance, chance, "lower"
+                ),
+            ]
+        return found
+
+
+def chance_recall(query_ids: np.ndarray, key_ids: np.ndarray, most: int) -> float:
+    """The recall of keys in random order."""
+    values, counts = np.unique(key_ids, return_counts=True)
+    place = np.searchsorted(values, query_ids).clip(max=len(values) - 1)
+    right = np.where(values[place] == query_ids, counts[place], 0)
+    all_wrong = np.prod(
+        [(len(key_ids) - right - n).clip(0) / (len(key_ids) - n) for n in range(most)], axis=0
+    )
+    return float(np.mean(1 - all_wrong))
 
 
 def ranks_of_partners(
