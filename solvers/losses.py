@@ -1,6 +1,6 @@
 """Losses that several models use, as functions of tensors; and the freezing of networks that only judge."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -26,6 +26,22 @@ def kl_between(q: Gaussian, p: Gaussian, tempering: float = 1.0) -> Tensor:
 def adversarial(logits: Sequence[Tensor], target: float) -> Tensor:
     """Binary cross-entropy of logits with one target, averaged over images and places, added over scales."""
     return sum(F.binary_cross_entropy_with_logits(x, torch.full_like(x, target)) for x in logits)
+
+
+def least_squares(logits: Sequence[Tensor], target: float) -> Tensor:
+    """LSGAN's loss (arXiv 1611.04076, eq. 9): the squared distance of a discriminator's outputs to one
+    target, averaged over images and places, added over scales."""
+    return sum((x - target).square().mean() for x in logits)
+
+
+def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """WGAN-GP's penalty (arXiv 1704.00028, eq. 3): the mean of (|gradient of D at x| - 1)^2 over images x
+    between real and fake ones [B, 3, H, W], each at a random place on its line. `judge` gives outputs
+    [B, ...], of which those of an image are added up."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device).to(real.dtype)
+    between = torch.lerp(fake.detach(), real.detach(), share).requires_grad_()
+    (gradient,) = torch.autograd.grad(judge(between).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def mode_seeking(draws: Sequence[Tensor], images: Sequence[Tensor], eps: float = 1e-5) -> Tensor:
