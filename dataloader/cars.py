@@ -4,12 +4,13 @@ The pictures are those of Reed et al. (NIPS 2015), or toy cars. x and y share th
 """
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, fitted_pictures
+from dataloader.dataset import Batch, Dataset, Label, fitted_pictures
 from dataloader.packed import read_set
 from dataloader.sizes import Size, both_sides
 
@@ -25,6 +26,13 @@ class Cars(Dataset):
     """
 
     domains = ("x", "y")
+    knows = MappingProxyType(
+        {
+            "car": Label("class", ("car",)),
+            "elevation": Label("class", ("elevation",)),
+            "azimuth": Label("angle", ("azimuth",), domain=1, period=24),
+        }
+    )
     partner_label = "car"
 
     def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):

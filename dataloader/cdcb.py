@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, fitted_pictures
+from dataloader.dataset import Batch, Dataset, Label, fitted_pictures
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.resampling import resize_whole
@@ -40,6 +40,12 @@ class CDCB(Dataset):
             stored, shown = arrays["images"].shape[2], min(self.size)
             if stored % shown and shown % stored:
                 raise DataError(f"pictures stored at {stored} cannot be shown at {spelled(size)}")
+
+        self.knows = {"digit": Label("class", ("digit",))} if "labels" in arrays else {}
+        if "colours" in arrays:
+            for domain, name in enumerate(self.domains):
+                channels = tuple(f"{name}_{channel}" for channel in ("red", "green", "blue"))
+                self.knows[f"{name}_colour"] = Label("number", channels, domain)
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices

@@ -7,13 +7,14 @@ domains share no digit image.
 """
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dataloader.cdcb import render_pairs
-from dataloader.dataset import Batch
+from dataloader.dataset import Batch, Label
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.sizes import Size
@@ -33,6 +34,9 @@ class ColourModes(Unpaired):
     """One split. Domains `white` and `coloured`; labels: `digit` of both, `mode` (0 to 4) of the second.
     Never mirrored or cropped: a digit would be another one."""
 
+    knows = MappingProxyType(
+        {"digit": Label("class", ("digit",)), "mode": Label("class", ("mode",), domain=1)}
+    )
     mode_domain = 1
 
     def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):

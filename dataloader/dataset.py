@@ -6,7 +6,9 @@ trains. So reading is one fancy index per array, and resizing, colouring and aug
 networks run.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -24,16 +26,29 @@ class Batch(NamedTuple):
     labels: tuple[dict[str, Tensor], ...]
 
 
+class Label(NamedTuple):
+    """What a label is: a `class`, a `number` (or several, such as a colour's three), or an `angle` of which
+    `period` are a whole turn. `names` are its entries in a batch's labels. It is of what all domains share,
+    or of what `domain` alone shows."""
+
+    kind: Literal["class", "number", "angle"]
+    names: tuple[str, ...]
+    domain: int | None = None
+    period: float = 0.0
+
+
 class Dataset:
     """One split of one data set at one `size`, the height and width of its images.
 
-    `streams` has one length for a paired set (an index names a pair) and one per domain for an unpaired one.
+    `knows` says by name what the labels are, as far as the set has any. `streams` has one length for a paired
+    set (an index names a pair) and one per domain for an unpaired one.
     `partner_label` names the label by which two images are partners; None where only the same index is.
     `mode_domain` is the domain whose images fall into modes that are known: they have the label `mode`, from
     0 up, and `mode_of` tells it of any picture.
     """
 
     domains: tuple[str, ...]
+    knows: Mapping[str, Label] = MappingProxyType({})
     paired: bool = True
     partner_label: str | None = None
     streams: tuple[int, ...]

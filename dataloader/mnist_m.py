@@ -5,12 +5,14 @@ Unpaired: x's digits and y's come in orders of their own. Both know their digit.
 """
 
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from dataloader.cdcb import inner_size
+from dataloader.dataset import Label
 from dataloader.packed import read_set
 from dataloader.sizes import Size, around, both_sides
 from dataloader.unpaired import Unpaired
@@ -20,6 +22,8 @@ HOW = "bash download/mnist_m.sh"
 
 class MnistM(Unpaired):
     """One split. Label of both domains: `digit`. Never mirrored or cropped: a digit would be another one."""
+
+    knows = MappingProxyType({"digit": Label("class", ("digit",))})
 
     def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):
         labels = {"digit": arrays["labels"]}

@@ -161,6 +161,9 @@ def test_the_saved_config_is_whole_says_the_versions_and_runs_again(whole_run, t
     make_solver(again)
 
 
+COLOURS = [f"{code}/{domain}_colour" for code in ("content", "style") for domain in "xy"]
+
+
 def test_metrics_have_the_flat_names_of_the_contract(whole_run):
     metrics = json.loads((whole_run[1] / "results/metrics.json").read_text())
     assert set(metrics) == {
@@ -175,7 +178,12 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
         *(f"reconstruction/l1/{domain}" for domain in "xy"),
         *(f"translation/reference_l1/{way}" for way in ("x_to_y", "y_to_x")),
         *(f"diversity/l1/{kind}" for kind in ("x_to_y", "y_to_x", "real_x", "real_y")),
-        *(f"probe/{kind}" for kind in ("content/domain", "content/digit", "style/digit")),
+        "probe/gap",
+        *(
+            f"{probe}/{kind}"
+            for probe in ("probe", "probe_mlp")
+            for kind in ("content/domain", "content/digit", "style/digit", *COLOURS)
+        ),
     }
 
 

@@ -44,7 +44,12 @@ NUMBERS = {
     "iteration",
     *(f"reconstruction/l1/{domain}" for domain in "xy"),
     *(f"diversity/l1/{kind}" for kind in (*WAYS, "real_x", "real_y")),
-    *(f"probe/{kind}" for kind in ("content/domain", "content/digit", "style/digit")),
+    *(
+        f"{probe}/{kind}"
+        for probe in ("probe", "probe_mlp")
+        for kind in ("content/domain", "content/digit", "style/digit")
+    ),
+    "probe/gap",
 }
 ADAPTATION = {f"adaptation/{name}" for name in ("source_only", "x1", "x3", "x5", "target_only")}
 

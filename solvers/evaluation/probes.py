@@ -1,30 +1,57 @@
-"""Linear probes: what can be read from a code by a linear classifier that is trained on half of the test
-split and judged on the other half.
+"""Probes: what can be read from a code by a small model that is trained on half of the split and judged on
+the other half. A linear one, and beside it an MLP, from which less can hide.
 
-A probe finds only what stands in a code linearly: a score above chance shows that something is there, a score
-at chance does not show that nothing is.
+A score above chance shows that something is there; a score at chance does not show that nothing is.
 """
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from dataloader.dataset import Label
 from solvers.evaluation.codes import Part, Rows, View
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
 IMAGES = 2000  # of each domain, at most
 FEATURES = 1024  # of each code, at most
 KINDS = 32  # a label with more values (a colour, say) is no class
+MLP = {
+    "hidden_layer_sizes": (64,),
+    "max_iter": 60,
+    "learning_rate_init": 3e-3,
+    "alpha": 1e-2,
+}
+GAP = (
+    "how far content and style are separated: the smallest difference, from 0 (chance) to 1, between what "
+    "one code should know and what the other does"
+)
+PROBES = ("probe", "probe_mlp")  # names of the linear ones and of the MLPs
 
 
 class Numbers(Family):
-    """Balanced accuracies: probe/content/domain, the domain from the content code (chance: one over the
-    number of domains), and for each label that every domain has with the same values, such as `digit`:
-    probe/content/digit from the contents of all domains together, and probe/style/digit from the styles of
-    each domain alone, averaged over domains (chance: one over the number of values).
+    """Of a code of content or style and a label, probe/<code>/<label> by a linear probe and
+    probe_mlp/<code>/<label> by an MLP: balanced accuracy of a class (chance: one over the number of values),
+    R2 of a number or an angle, at least 0 (chance: 0).
+
+    - `domain`, from the contents of all domains together;
+    - each class that every domain has with the same values, such as `digit`: from the contents of all domains
+      together, and from the styles of each domain alone, averaged over domains;
+    - each label that one domain alone shows, such as `x_colour`: from that domain's contents and styles. A
+      colour's three numbers and an angle's sine and cosine are one label, their R2 averaged.
+
+    probe/gap puts every score on a scale from 0 (chance) to 1 (perfect), takes of linear probe and MLP what
+    knows more, and is the smallest of: content minus style for each shared label, style minus content for
+    each exclusive one, and 1 minus the content's knowledge of the domain. 1: separated; 0 or less: not.
 
     Up to 2,000 images of each domain, the same indices in every domain where it has as many, so that partners
     never stand on both sides.
@@ -41,6 +68,7 @@ class Numbers(Family):
         domains = range(len(view.domains))
         self.contents, self.styles = ([Rows(len(self.index)) for _ in domains] for _ in range(2))
         self.labels: list[dict[str, np.ndarray]] = [{} for _ in domains]
+        self.about: dict[str, Meaning] = {}
 
     @classmethod
     def why_not(cls, view: View) -> str | None:
@@ -60,30 +88,81 @@ class Numbers(Family):
 
     def numbers(self) -> dict[str, float]:
         count, domains = len(self.index), len(self.view.domains)
-        training = np.arange(count) < count // 2
-        together = np.concatenate([rows.array for rows in self.contents])
-        halves = np.tile(training, domains)
-        found = {"probe/content/domain": probe(together, np.repeat(np.arange(domains), count), halves)}
+        training, seed = np.arange(count) < count // 2, self.view.seed
+        contents, styles = ([rows.array for rows in side] for side in (self.contents, self.styles))
+        together, halves = np.concatenate(contents), np.tile(training, domains)
+        has_style = self.view.model.has_style
+        found: dict[str, float] = {}
+        where = class_scores(together, np.repeat(np.arange(domains), count), halves, seed)
+        gaps = [1 - self.note(found, "content/domain", 1 / domains, 1 / domains, where)]
         for name in shared_classes(self.labels, training):
-            classes = np.concatenate([known[name] for known in self.labels])
-            found[f"probe/content/{name}"] = probe(together, classes, halves)
-            if self.view.model.has_style:
-                scores = [
-                    probe(rows.array, known[name], training) for rows, known in zip(self.styles, self.labels)
-                ]
-                found[f"probe/style/{name}"] = float(np.mean(scores))
+            classes = [known[name] for known in self.labels]
+            chance = 1 / len(np.unique(classes[0]))
+            scores = class_scores(together, np.concatenate(classes), halves, seed)
+            content = self.note(found, f"content/{name}", chance, 1, scores)
+            if has_style:
+                each = [class_scores(code, known, training, seed) for code, known in zip(styles, classes)]
+                means = [float(np.mean(scores)) for scores in zip(*each)]
+                gaps.append(content - self.note(found, f"style/{name}", chance, chance, means))
+        for name, label in self.exclusive(training):
+            known, chance, score = self.target_of(label)
+            scores = score(contents[label.domain], known, training, seed)
+            content = self.note(found, f"content/{name}", chance, chance, scores)
+            if has_style:
+                scores = score(styles[label.domain], known, training, seed)
+                gaps.append(self.note(found, f"style/{name}", chance, 1, scores) - content)
+        if len(gaps) > 1:  # of the domain alone there is no gap
+            found["probe/gap"] = min(gaps)
+            self.about["probe/gap"] = Meaning("probe/gap", GAP, 0, 1, "higher")
         return found
 
-    def meanings(self) -> tuple[Meaning, ...]:
-        one = 1 / len(self.view.domains)
-        score = "balanced accuracy of a linear probe that reads"
-        return (
-            Meaning("probe/content/domain", f"{score} the domain from the content code", one, one, "lower"),
-            Meaning("probe/content", f"{score} a label from the content code", None, 1, "higher"),
-            Meaning(
-                "probe/style", f"{score} a label that domains share from the style code", None, None, "lower"
-            ),
-        )
+    def exclusive(self, training: np.ndarray) -> list[tuple[str, Label]]:
+        """The labels of one domain alone that can be probed: classes with 2 to KINDS values that training
+        has seen all of, and numbers and angles that vary."""
+        found = []
+        for name, label in self.view.dataset.knows.items():
+            if label.domain is None or not all(part in self.labels[label.domain] for part in label.names):
+                continue
+            values = np.stack([self.labels[label.domain][part] for part in label.names])
+            if label.kind == "class":
+                kinds = set(values[0].tolist())
+                if 2 <= len(kinds) <= KINDS and set(values[0][training].tolist()) == kinds:
+                    found.append((name, label))
+            elif (values != values[:, :1]).any():
+                found.append((name, label))
+        return found
+
+    def target_of(self, label: Label) -> tuple[np.ndarray, float, Any]:
+        """What a probe learns of this label, its chance and the function that scores it."""
+        values = np.stack([self.labels[label.domain][part] for part in label.names], axis=1)
+        if label.kind == "class":
+            return values[:, 0], 1 / len(np.unique(values)), class_scores
+        if label.kind == "angle":
+            turn = 2 * np.pi * values / label.period
+            values = np.concatenate((np.cos(turn), np.sin(turn)), axis=1)
+        return values.astype(float), 0.0, number_scores
+
+    def note(
+        self, found: dict[str, float], name: str, chance: float, perfect: float, scores: Iterable[float]
+    ) -> float:
+        """Keep the scores of both probes, and what they mean; the larger on the scale from chance to 1."""
+        scores = tuple(scores)
+        whose, _, label = name.partition("/")
+        for probe_name, score in zip(PROBES, scores):
+            found[f"{probe_name}/{name}"] = score
+            kind = "a linear probe" if probe_name == "probe" else "an MLP"
+            measure = "balanced accuracy" if chance else "R2"
+            words = f"{measure} with which {kind} reads {label} from the {whose} code"
+            better = "higher" if perfect > chance else "lower"
+            full = f"{probe_name}/{name}"
+            self.about[full] = Meaning(full, words, chance, perfect, better)
+        return float(np.clip((max(scores) - chance) / (1 - chance), 0, 1))
+
+    def meanings(self) -> Iterable[Meaning]:
+        return self.about.values()
+
+    def protocol(self) -> dict[str, Any]:
+        return {"images_per_domain": len(self.index), "trained_on": len(self.index) // 2, "mlp": str(MLP)}
 
 
 def features(code: Tensor) -> np.ndarray:
@@ -112,10 +191,46 @@ def shared_classes(labels: list[dict[str, np.ndarray]], training: np.ndarray) ->
     return found
 
 
+def class_scores(
+    codes: np.ndarray, classes: np.ndarray, training: np.ndarray, seed: int
+) -> tuple[float, float]:
+    """The balanced accuracies of a linear probe and of an MLP."""
+    return probe(codes, classes, training), mlp_probe(codes, classes, training, seed)
+
+
+def number_scores(
+    codes: np.ndarray, values: np.ndarray, training: np.ndarray, seed: int
+) -> tuple[float, float]:
+    """The R2 of a linear probe and of an MLP, [N, D] each, averaged over the D values, at least 0."""
+    scale = StandardScaler().fit(values[training])
+    wanted = scale.transform(values)
+    models = (Ridge(alpha=10.0), MLPRegressor(random_state=seed, **MLP))
+    return tuple(
+        max(0.0, float(r2_score(wanted[~training], predicted(model, codes, wanted, training))))
+        for model in models
+    )
+
+
 def probe(codes: np.ndarray, classes: np.ndarray, training: np.ndarray) -> float:
     """The balanced accuracy (mean recall over classes) on the items that are not `training` of a logistic
     regression, on standardised codes [N, F], trained on those that are."""
-    fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    fitted.fit(codes[training], classes[training])
-    guess, truth = fitted.predict(codes[~training]), classes[~training]
+    return balanced(LogisticRegression(C=0.1, max_iter=1000), codes, classes, training)
+
+
+def mlp_probe(codes: np.ndarray, classes: np.ndarray, training: np.ndarray, seed: int) -> float:
+    """The same of an MLP with one hidden layer."""
+    return balanced(MLPClassifier(random_state=seed, **MLP), codes, classes, training)
+
+
+def balanced(model: Any, codes: np.ndarray, classes: np.ndarray, training: np.ndarray) -> float:
+    guess, truth = predicted(model, codes, classes, training), classes[~training]
     return float(np.mean([np.mean(guess[truth == kind] == kind) for kind in np.unique(truth)]))
+
+
+def predicted(model: Any, codes: np.ndarray, wanted: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """What `model`, trained on standardised codes of the `training` items, says of the others."""
+    fitted = make_pipeline(StandardScaler(), model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an MLP ends after its epochs
+        fitted.fit(codes[training], wanted[training])
+    return fitted.predict(codes[~training])
