@@ -1,12 +1,9 @@
 """The Solver: one experiment's training loop and everything around it. A model's own solver adds `build`
 and `train_step`."""
 
-import platform
 import signal
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,10 +20,17 @@ from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
 from solvers.evaluation.family import check_test
 from solvers.run import distributed
-from solvers.run.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
+from solvers.run.checkpoint import (
+    CheckpointError,
+    checkpoints_in,
+    remove_leftovers,
+    restore,
+    save_checkpoint,
+    usable,
+)
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.reporter import Reporter
-from solvers.run.setup import pick_device, pick_precision, prepare_backends
+from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.watch import LossWatch, NonFiniteLoss
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
@@ -282,7 +286,7 @@ class Solver:
             try:
                 if "networks" not in state:
                     state = self.import_checkpoint(state)
-                self.load_state(state, training)
+                restore(state, self.networks, self.optimizers if training else {}, self.scaler)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {error}") from None
             if which not in ("latest", state["iters"]):
@@ -290,30 +294,6 @@ class Solver:
             return state["iters"]
         assert fault is not None
         raise fault
-
-    def load_state(self, state: dict[str, Any], training: bool) -> None:
-        for name, network in self.networks.items():
-            if name not in state["networks"]:
-                raise CheckpointError(f"it holds no network {name!r}; it is of another model")
-            try:
-                network.load_state_dict(state["networks"][name])
-            except RuntimeError as error:
-                lines = [line.strip() for line in str(error).splitlines()[1:]]
-                raise CheckpointError(
-                    f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
-                ) from None
-        if not training:
-            return
-        for name, optimizer in self.optimizers.items():
-            ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            try:
-                optimizer.load_state_dict(state["optimizers"][name])
-            except (KeyError, ValueError) as error:
-                raise CheckpointError(f"its optimiser {name!r} does not fit: {error}") from None
-            for group, options in zip(optimizer.param_groups, ours):
-                group.update(options)  # the config's, not the checkpoint's
-        if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
 
     # --- Testing
 
@@ -383,14 +363,3 @@ class Solver:
         how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
         self.reporter.say(f"{what} at {spelled(self.config.size)}; {how}{since}")
-
-
-def versions() -> dict[str, str]:
-    """What ran: Python and the libraries that decide the numbers."""
-    found = {"python": platform.python_version(), "platform": sys.platform}
-    for name in ("torch", "numpy", "scikit-learn", "pydantic"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

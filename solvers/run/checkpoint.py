@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dataloader.packed import sync
 
@@ -104,6 +105,36 @@ def usable(where: Path, which: int | str, device: torch.device | str = "cpu") ->
             yield path, load_checkpoint(path, device)
         except CheckpointError as error:
             yield path, error
+
+
+def restore(
+    state: dict[str, Any],
+    networks: dict[str, nn.Module],
+    optimizers: dict[str, torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Put a checkpoint's state into the networks and, where optimisers are given, into these and the scaler.
+    Raises CheckpointError."""
+    for name, network in networks.items():
+        if name not in state["networks"]:
+            raise CheckpointError(f"it holds no network {name!r}; it is of another model")
+        try:
+            network.load_state_dict(state["networks"][name])
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines()[1:]]
+            raise CheckpointError(
+                f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
+            ) from None
+    for name, optimizer in optimizers.items():
+        ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        try:
+            optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"its optimiser {name!r} does not fit: {error}") from None
+        for group, options in zip(optimizer.param_groups, ours):
+            group.update(options)  # the config's, not the checkpoint's
+    if optimizers and state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
 
 
 def remove_leftovers(folder: Path) -> None:
