@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, fitted_pictures
+from dataloader.dataset import Batch, Dataset, equal_arrays, fitted_pictures
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.resampling import resize_whole
@@ -40,6 +40,10 @@ class CDCB(Dataset):
             stored, shown = arrays["images"].shape[2], min(self.size)
             if stored % shown and shown % stored:
                 raise DataError(f"pictures stored at {stored} cannot be shown at {spelled(size)}")
+
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        """The digit that each pair shows, which may be there in several colour pairs."""
+        return equal_arrays(self.arrays["digits"]) if "digits" in self.arrays else (None,)
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices
