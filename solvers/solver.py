@@ -1,9 +1,7 @@
 """The Solver: one experiment's training loop and everything around it. A model's own solver adds `build`
 and `train_step`."""
 
-import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,6 +29,7 @@ from solvers.run.checkpoint import (
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
+from solvers.run.signals import StopSignals
 from solvers.run.watch import LossWatch, NonFiniteLoss
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
@@ -70,7 +69,7 @@ class Solver:
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
-        self.stop_signal: int | None = None
+        self.stop = StopSignals()
 
     # --- What a model's solver writes
 
@@ -156,14 +155,14 @@ class Solver:
         watch = LossWatch(self.device)
         iteration = start
         newest: dict[str, Tensor] = {}
-        with self.catch_signals(), self.reporter.training(run, start, t.max_iters):
+        with self.stop, self.reporter.training(run, start, t.max_iters):
             for iteration, raw in loader.iterate(start, t.max_iters):
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
                 watch.see(iteration, losses)
                 newest.update(losses)
                 self.reporter.tick()
-                stopping = distributed.any_process(self.stop_signal is not None, self.device)
+                stopping = distributed.any_process(self.stop.number is not None, self.device)
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 if saving or iteration % t.print_freq == 0:
                     self.check_finite(watch)
@@ -185,11 +184,10 @@ class Solver:
         run = self.run
         assert run is not None
         write_pages(run, self.config)
-        if self.stop_signal is not None and iteration < self.training.max_iters:
-            name = signal.Signals(self.stop_signal).name
+        if self.stop.number is not None and iteration < self.training.max_iters:
             how = f"training.resume_iters=latest run_dir={run.root}"
             self.reporter.say(
-                f"Stopped by {name} at iteration {iteration}, which is saved. Go on with: {how}"
+                f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
             )
         elif self.config.test.after_training:
             self.evaluate(run, iteration)
@@ -228,21 +226,6 @@ class Solver:
         good = [path for number, path in checkpoints_in(self.run.models) if number < iteration]
         last = f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
         raise NonFiniteLoss(f"{what} became NaN or infinite at iteration {iteration}; {last}")
-
-    @contextmanager
-    def catch_signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the loop after the current iteration; a second one acts at once."""
-
-        def remember(number: int, _frame: Any) -> None:
-            self.stop_signal = number
-            signal.signal(number, before[number])
-
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     # --- Checkpoints
 
