@@ -1,5 +1,6 @@
 """A share of the training data that training never sees, so that validation can look at it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ class Subset(Dataset):
 
 def hold_out(train: Dataset, share: float) -> tuple[Subset, Subset]:
     """The rest, for training, and about this share of every stream (LEAST to MOST items). What comes from one
-    source (`Dataset.groups`) is on one side. A function of the data alone. Raises DataError where they are
-    too few."""
+    source (`Dataset.groups`) is on one side. Of pairs that only their index makes partners, the share has
+    one of each source, as a digit's pairs in other colours would all be as right. A function of the data
+    alone. Raises DataError where they are too few."""
     groups = numbered(train)
     count = 1 + max(int(numbers.max()) for numbers in groups)
     sizes = np.stack([np.bincount(numbers, minlength=count) for numbers in groups], axis=1)
@@ -57,8 +59,10 @@ def hold_out(train: Dataset, share: float) -> tuple[Subset, Subset]:
         counts = ", ".join(map(str, train.streams))
         raise DataError(f"validation cannot hold out some of so few training images ({counts})")
     held = tuple(chosen[numbers] for numbers in groups)
-    rest, share_of = (tuple(np.flatnonzero(side == which) for side in held) for which in (False, True))
-    return Subset(train, rest), Subset(train, share_of)
+    rest, held_out = (tuple(np.flatnonzero(side == which) for side in held) for which in (False, True))
+    if train.paired and train.partner_label is None:
+        held_out = (held_out[0][np.sort(np.unique(groups[0][held_out[0]], return_index=True)[1])],)
+    return Subset(train, rest), Subset(train, held_out)
 
 
 def numbered(dataset: Dataset) -> list[np.ndarray]:
@@ -76,6 +80,17 @@ def numbered(dataset: Dataset) -> list[np.ndarray]:
             found.append(np.arange(next_free, next_free + length))
             next_free += length
     return found
+
+
+def training_sets(
+    open_split: Callable[[str], Dataset], folder: str | Path, share: float
+) -> tuple[Dataset, Dataset | None]:
+    """What training sees, and what validation looks at: the split val of the data set in `folder` where it
+    has one, else this share of the training split, None where that is 0. Raises DataError."""
+    train = open_split("train")
+    if not share:
+        return train, None
+    return (train, open_split("val")) if has_val_split(Path(folder)) else hold_out(train, share)
 
 
 def has_val_split(folder: Path) -> bool:

@@ -11,17 +11,26 @@ from torch import Tensor, nn
 from configs.keys.common import Config
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
+from dataloader.held_out import Subset, training_sets
 from dataloader.loader import TrainLoader
 from dataloader.sizes import spelled
 from models.translator import Translator
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
 from solvers.evaluation.family import check_test
+from solvers.evaluation.validation import (
+    Validation,
+    check_validation,
+    load_tested,
+    trained_on_it,
+)
 from solvers.run import distributed
+from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
     checkpoints_in,
     remove_leftovers,
+    remove_older,
     restore,
     save_checkpoint,
     usable,
@@ -56,9 +65,11 @@ class Solver:
         self.precision = pick_precision(config.precision, self.device)
         prepare_backends(config)
         distributed.start(self.device)
-        self.train_set = self.open_split("train") if config.train else None
+        sets = training_sets(self.open_split, config.data_folder, self.held_out) if config.train else ()
+        self.train_set, self.validation_set = sets or (None, None)
         self.test_set = self.open_split("test")
         check_test(config.test, self.test_set)
+        check_validation(config, self.validation_set)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -69,6 +80,7 @@ class Solver:
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
+        self.validation: Validation | None = None
         self.stop = StopSignals()
 
     # --- What a model's solver writes
@@ -144,11 +156,16 @@ class Solver:
             )
         run = self.run
         assert run is not None and self.train_set is not None
+        if self.rank == 0 and self.validation_set is not None:
+            self.validation = Validation(self.view(self.validation_set), t)
         if self.rank == 0:
             run.create(self.config, versions())
             run.forget_after(start)
             remove_leftovers(run.models)
         self.announce("training", self.train_set, start)
+        if self.validation is not None:
+            self.validation.recall(run)
+            self.reporter.say(self.validation.plan)
         ranks = {"rank": self.rank, "world": self.world, "workers": self.config.workers}
         loader = TrainLoader(self.train_set, t.batch_size, self.config.seed, self.device, **ranks)
         fixed = fixed_batch(self.test_set, self.device)
@@ -164,15 +181,15 @@ class Solver:
                 self.reporter.tick()
                 stopping = distributed.any_process(self.stop.number is not None, self.device)
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
-                if saving or iteration % t.print_freq == 0:
+                validating = t.validation_freq > 0 and iteration % t.validation_freq == 0
+                if saving or validating or iteration % t.print_freq == 0:
                     self.check_finite(watch)
                 if iteration % t.print_freq == 0:
                     self.reporter.losses(iteration, newest, learning_rate(t, iteration))
                 if self.rank == 0 and iteration % t.sample_freq == 0:
                     self.save_samples(fixed, iteration)
-                if self.rank == 0 and saving:
-                    self.check_weights(iteration)
-                    save_checkpoint(run.models, iteration, self.state(), t.keep_checkpoints)
+                if self.rank == 0 and (saving or validating):
+                    self.save(run, iteration, saving, validating)
                 if stopping:
                     break
         distributed.barrier()
@@ -190,9 +207,26 @@ class Solver:
                 f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
             )
         elif self.config.test.after_training:
-            self.evaluate(run, iteration)
+            best = self.validation.best if self.config.test.select == "best" else None
+            choice = None
+            if best is not None:
+                latest = self.config.test.model_copy(update={"test_iters": "latest"})
+                iteration, choice = load_tested(self.load, run.root, latest, self.reporter.say)
+            self.evaluate(run, iteration, choice)
         else:
             self.reporter.say(f"Trained to iteration {iteration}. Pictures: {run.root / 'index.html'}")
+
+    def save(self, run: RunFolder, iteration: int, saving: bool, validating: bool) -> None:
+        """Validate where that is due, then write a checkpoint where one is, or this is the new best. So what
+        was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at."""
+        self.check_weights(iteration)
+        new_best = validating and self.validation.look(iteration, self.reporter)
+        if saving or new_best:
+            save_checkpoint(run.models, iteration, self.state())
+            if new_best:
+                write_best(run, self.validation.best)
+            best = self.validation.best if self.validation is not None else None
+            remove_older(run.models, self.training.keep_checkpoints, best.iteration if best else None)
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
@@ -263,7 +297,8 @@ class Solver:
         fault: CheckpointError | None = None
         for path, state in usable(where, which):
             if isinstance(state, CheckpointError):
-                self.reporter.say(f"Warning: {state}; trying the one before")
+                if which == "latest":
+                    self.reporter.say(f"Warning: {state}; trying the one before")
                 fault = fault or state
                 continue
             try:
@@ -274,6 +309,8 @@ class Solver:
                 raise CheckpointError(f"{path}: {error}") from None
             if which not in ("latest", state["iters"]):
                 raise CheckpointError(f"{path} is of iteration {state['iters']}, not {which}")
+            if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
+                self.reporter.say(f"Warning: {path} was trained on images that are now held out")
             return state["iters"]
         assert fault is not None
         raise fault
@@ -290,7 +327,7 @@ class Solver:
                 f"no run of {self.config.id} in {self.config.output_dir}; "
                 "set test.test_path to a run folder or a .pt file"
             )
-        iteration = self.load(found.root, test.test_iters, training=False)
+        iteration, choice = load_tested(self.load, found.root, test, self.reporter.say)
         if self.rank:
             return
         if (
@@ -299,10 +336,10 @@ class Solver:
             found = new_run(self.config)
             found.create(self.config, versions())
         self.announce("testing", self.test_set, iteration)
-        self.evaluate(found, iteration)
+        self.evaluate(found, iteration, choice)
 
-    def evaluate(self, run: RunFolder, iteration: int) -> None:
-        metrics = evaluate(self.view(self.test_set), run, iteration)
+    def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
+        metrics = evaluate(self.view(self.test_set), run, iteration, choice)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
 
@@ -336,8 +373,15 @@ class Solver:
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
-        """The training split for test mode, which runs on rank 0 alone. Raises DataError."""
-        return self.train_set if self.train_set is not None else self.open_alone("train")
+        """The images that training sees, for test mode, which runs on rank 0 alone. Raises DataError."""
+        if self.train_set is not None:
+            return self.train_set
+        return training_sets(self.open_alone, self.config.data_folder, self.held_out)[0]
+
+    @property
+    def held_out(self) -> float:
+        """The share of the training split that validation would take."""
+        return self.training.validation_share if self.training.validation_freq else 0.0
 
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())

@@ -25,19 +25,26 @@ class CheckpointError(RuntimeError):
     do."""
 
 
-def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int = 0) -> Path:
-    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. With `keep`,
-    older ones beyond that many are removed afterwards."""
-    path = folder / f"{iteration:06d}{SUFFIX}"
+def checkpoint_file(folder: Path, iteration: int) -> Path:
+    return folder / f"{iteration:06d}{SUFFIX}"
+
+
+def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
+    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed."""
+    path = checkpoint_file(folder, iteration)
     part = path.with_suffix(".part")
     torch.save({"format": FORMAT, "iters": iteration, **state}, part)
     sync(part)
     part.replace(path)
     sync(folder)
-    if keep:
-        for _, old in checkpoints_in(folder)[keep:]:
-            old.unlink()
     return path
+
+
+def remove_older(folder: Path, keep: int, spare: int | None = None) -> None:
+    """Remove all checkpoints but the `keep` newest, none where that is 0, and that of iteration `spare`."""
+    for iteration, old in checkpoints_in(folder)[keep:] if keep else ():
+        if iteration != spare:
+            old.unlink()
 
 
 def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
@@ -86,7 +93,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     except CheckpointError:
         raise
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, LookupError, ValueError, OSError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
