@@ -102,8 +102,8 @@ def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, 
     key, given = key_of(fault), show(fault["input"])
     if fault["type"] == "extra_forbidden":
         known = [
-            name
-            for name in section_of(model, fault["loc"]).model_fields
+            field.alias or name
+            for name, field in section_of(model, fault["loc"]).model_fields.items()
             if name not in ("schema_", "versions")
         ]
         section = ".".join(map(str, fault["loc"][:-1]))

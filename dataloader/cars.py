@@ -42,6 +42,9 @@ class Cars(Dataset):
         self.size = both_sides(size)
         self.streams = (len(self.rows),)
 
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        return (self.car[self.rows],)
+
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices
         row, azimuth = self.rows[index], self.azimuths[index]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch, Dataset, Label, fitted_pictures
+from dataloader.dataset import Batch, Dataset, Label, equal_arrays, fitted_pictures
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.resampling import resize_whole
@@ -46,6 +46,10 @@ class CDCB(Dataset):
             for domain, name in enumerate(self.domains):
                 channels = tuple(f"{name}_{channel}" for channel in ("red", "green", "blue"))
                 self.knows[f"{name}_colour"] = Label("number", channels, domain)
+
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        """The digit that each pair shows, which may be there in several colour pairs."""
+        return equal_arrays(self.arrays["digits"]) if "digits" in self.arrays else (None,)
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         (index,) = indices

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dataloader.cdcb import render_pairs
-from dataloader.dataset import Batch, Label
+from dataloader.dataset import Batch, Label, equal_arrays
 from dataloader.idx import has_idx, read_idx_digits
 from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
 from dataloader.sizes import Size
@@ -47,6 +47,10 @@ class ColourModes(Unpaired):
         pictures = {"white": arrays["white"], "coloured": arrays["coloured"]}
         super().__init__(pictures, size, labels=labels, flip=False)
         self.colours = arrays["colours"]
+
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        """The digit that each picture shows, which may be there in several colours."""
+        return equal_arrays(*self.pictures)
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         raw = super().read(*indices)

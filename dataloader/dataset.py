@@ -7,6 +7,7 @@ networks run.
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -69,12 +70,33 @@ class Dataset:
         alone, int64 [B]; -1 for a picture of none."""
         raise NotImplementedError
 
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        """For each stream the source of each of its items, int [N]: what comes from one source (a digit in
+        several colours, a car from several sides) has one number, in all streams, and is never held out from
+        training in part. None where nothing is repeated."""
+        return (None,) * len(self.streams)
+
     def __len__(self) -> int:
         return max(self.streams)
 
     def at(self, *indices: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """`read`, moved to `device`, and `render`ed without augmentation."""
         return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})
+
+
+def equal_arrays(*stacks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of stacks of arrays [N, ...] the number of each array, int64 [N]: equal ones have the same, in all
+    stacks."""
+    numbers: dict[bytes, int] = {}
+    return tuple(
+        np.array(
+            [
+                numbers.setdefault(blake2b(one.tobytes(), digest_size=16).digest(), len(numbers))
+                for one in stack
+            ]
+        )
+        for stack in stacks
+    )
 
 
 def stored_pictures(pictures: Tensor, size: int | Size) -> Tensor:

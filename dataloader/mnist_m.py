@@ -34,6 +34,10 @@ class MnistM(Unpaired):
             flip=False,
         )
 
+    def groups(self) -> tuple[np.ndarray | None, ...]:
+        """Pictures of one number show the same digit."""
+        return tuple(np.arange(count) for count in self.streams)
+
     def draw(self, pictures: Tensor, training: bool) -> Tensor:
         """Grey digits uint8 [B, 28, 28] or colour pictures [B, 28, 28, 3] -> float [B, 3, H, W] in
         [-1, 1]."""

@@ -1,12 +1,7 @@
 """The Solver: one experiment's training loop and everything around it. A model's own solver adds `build`
 and `train_step`."""
 
-import platform
-import signal
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,17 +11,34 @@ from torch import Tensor, nn
 from configs.keys.common import Config
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
+from dataloader.held_out import Subset, training_sets
 from dataloader.loader import TrainLoader
 from dataloader.sizes import spelled
 from models.translator import Translator
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
 from solvers.evaluation.family import check_test
+from solvers.evaluation.validation import (
+    Validation,
+    check_validation,
+    load_tested,
+    trained_on_it,
+)
 from solvers.run import distributed
-from solvers.run.checkpoint import CheckpointError, checkpoints_in, remove_leftovers, save_checkpoint, usable
+from solvers.run.best import write_best
+from solvers.run.checkpoint import (
+    CheckpointError,
+    checkpoints_in,
+    remove_leftovers,
+    remove_older,
+    restore,
+    save_checkpoint,
+    usable,
+)
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.reporter import Reporter
-from solvers.run.setup import pick_device, pick_precision, prepare_backends
+from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
+from solvers.run.signals import StopSignals
 from solvers.run.watch import LossWatch, NonFiniteLoss
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
@@ -53,9 +65,11 @@ class Solver:
         self.precision = pick_precision(config.precision, self.device)
         prepare_backends(config)
         distributed.start(self.device)
-        self.train_set = self.open_split("train") if config.train else None
+        sets = training_sets(self.open_split, config.data_folder, self.held_out) if config.train else ()
+        self.train_set, self.validation_set = sets or (None, None)
         self.test_set = self.open_split("test")
         check_test(config.test, self.test_set)
+        check_validation(config, self.validation_set)
         self.networks: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
@@ -66,7 +80,8 @@ class Solver:
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
-        self.stop_signal: int | None = None
+        self.validation: Validation | None = None
+        self.stop = StopSignals()
 
     # --- What a model's solver writes
 
@@ -141,35 +156,40 @@ class Solver:
             )
         run = self.run
         assert run is not None and self.train_set is not None
+        if self.rank == 0 and self.validation_set is not None:
+            self.validation = Validation(self.view(self.validation_set), t)
         if self.rank == 0:
             run.create(self.config, versions())
             run.forget_after(start)
             remove_leftovers(run.models)
         self.announce("training", self.train_set, start)
+        if self.validation is not None:
+            self.validation.recall(run)
+            self.reporter.say(self.validation.plan)
         ranks = {"rank": self.rank, "world": self.world, "workers": self.config.workers}
         loader = TrainLoader(self.train_set, t.batch_size, self.config.seed, self.device, **ranks)
         fixed = fixed_batch(self.test_set, self.device)
         watch = LossWatch(self.device)
         iteration = start
         newest: dict[str, Tensor] = {}
-        with self.catch_signals(), self.reporter.training(run, start, t.max_iters):
+        with self.stop, self.reporter.training(run, start, t.max_iters):
             for iteration, raw in loader.iterate(start, t.max_iters):
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
                 watch.see(iteration, losses)
                 newest.update(losses)
                 self.reporter.tick()
-                stopping = distributed.any_process(self.stop_signal is not None, self.device)
+                stopping = distributed.any_process(self.stop.number is not None, self.device)
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
-                if saving or iteration % t.print_freq == 0:
+                validating = t.validation_freq > 0 and iteration % t.validation_freq == 0
+                if saving or validating or iteration % t.print_freq == 0:
                     self.check_finite(watch)
                 if iteration % t.print_freq == 0:
                     self.reporter.losses(iteration, newest, learning_rate(t, iteration))
                 if self.rank == 0 and iteration % t.sample_freq == 0:
                     self.save_samples(fixed, iteration)
-                if self.rank == 0 and saving:
-                    self.check_weights(iteration)
-                    save_checkpoint(run.models, iteration, self.state(), t.keep_checkpoints)
+                if self.rank == 0 and (saving or validating):
+                    self.save(run, iteration, saving, validating)
                 if stopping:
                     break
         distributed.barrier()
@@ -181,16 +201,32 @@ class Solver:
         run = self.run
         assert run is not None
         write_pages(run, self.config)
-        if self.stop_signal is not None and iteration < self.training.max_iters:
-            name = signal.Signals(self.stop_signal).name
+        if self.stop.number is not None and iteration < self.training.max_iters:
             how = f"training.resume_iters=latest run_dir={run.root}"
             self.reporter.say(
-                f"Stopped by {name} at iteration {iteration}, which is saved. Go on with: {how}"
+                f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
             )
         elif self.config.test.after_training:
-            self.evaluate(run, iteration)
+            best = self.validation.best if self.config.test.select == "best" else None
+            choice = None
+            if best is not None:
+                latest = self.config.test.model_copy(update={"test_iters": "latest"})
+                iteration, choice = load_tested(self.load, run.root, latest, self.reporter.say)
+            self.evaluate(run, iteration, choice)
         else:
             self.reporter.say(f"Trained to iteration {iteration}. Pictures: {run.root / 'index.html'}")
+
+    def save(self, run: RunFolder, iteration: int, saving: bool, validating: bool) -> None:
+        """Validate where that is due, then write a checkpoint where one is, or this is the new best. So what
+        was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at."""
+        self.check_weights(iteration)
+        new_best = validating and self.validation.look(iteration, self.reporter)
+        if saving or new_best:
+            save_checkpoint(run.models, iteration, self.state())
+            if new_best:
+                write_best(run, self.validation.best)
+            best = self.validation.best if self.validation is not None else None
+            remove_older(run.models, self.training.keep_checkpoints, best.iteration if best else None)
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
@@ -224,21 +260,6 @@ class Solver:
         good = [path for number, path in checkpoints_in(self.run.models) if number < iteration]
         last = f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
         raise NonFiniteLoss(f"{what} became NaN or infinite at iteration {iteration}; {last}")
-
-    @contextmanager
-    def catch_signals(self) -> Iterator[None]:
-        """Let SIGINT and SIGTERM end the loop after the current iteration; a second one acts at once."""
-
-        def remember(number: int, _frame: Any) -> None:
-            self.stop_signal = number
-            signal.signal(number, before[number])
-
-        before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     # --- Checkpoints
 
@@ -276,44 +297,23 @@ class Solver:
         fault: CheckpointError | None = None
         for path, state in usable(where, which):
             if isinstance(state, CheckpointError):
-                self.reporter.say(f"Warning: {state}; trying the one before")
+                if which == "latest":
+                    self.reporter.say(f"Warning: {state}; trying the one before")
                 fault = fault or state
                 continue
             try:
                 if "networks" not in state:
                     state = self.import_checkpoint(state)
-                self.load_state(state, training)
+                restore(state, self.networks, self.optimizers if training else {}, self.scaler)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {error}") from None
             if which not in ("latest", state["iters"]):
                 raise CheckpointError(f"{path} is of iteration {state['iters']}, not {which}")
+            if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
+                self.reporter.say(f"Warning: {path} was trained on images that are now held out")
             return state["iters"]
         assert fault is not None
         raise fault
-
-    def load_state(self, state: dict[str, Any], training: bool) -> None:
-        for name, network in self.networks.items():
-            if name not in state["networks"]:
-                raise CheckpointError(f"it holds no network {name!r}; it is of another model")
-            try:
-                network.load_state_dict(state["networks"][name])
-            except RuntimeError as error:
-                lines = [line.strip() for line in str(error).splitlines()[1:]]
-                raise CheckpointError(
-                    f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
-                ) from None
-        if not training:
-            return
-        for name, optimizer in self.optimizers.items():
-            ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            try:
-                optimizer.load_state_dict(state["optimizers"][name])
-            except (KeyError, ValueError) as error:
-                raise CheckpointError(f"its optimiser {name!r} does not fit: {error}") from None
-            for group, options in zip(optimizer.param_groups, ours):
-                group.update(options)  # the config's, not the checkpoint's
-        if state.get("scaler"):
-            self.scaler.load_state_dict(state["scaler"])
 
     # --- Testing
 
@@ -327,7 +327,7 @@ class Solver:
                 f"no run of {self.config.id} in {self.config.output_dir}; "
                 "set test.test_path to a run folder or a .pt file"
             )
-        iteration = self.load(found.root, test.test_iters, training=False)
+        iteration, choice = load_tested(self.load, found.root, test, self.reporter.say)
         if self.rank:
             return
         if (
@@ -336,10 +336,10 @@ class Solver:
             found = new_run(self.config)
             found.create(self.config, versions())
         self.announce("testing", self.test_set, iteration)
-        self.evaluate(found, iteration)
+        self.evaluate(found, iteration, choice)
 
-    def evaluate(self, run: RunFolder, iteration: int) -> None:
-        metrics = evaluate(self.view(self.test_set), run, iteration)
+    def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
+        metrics = evaluate(self.view(self.test_set), run, iteration, choice)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
 
@@ -373,8 +373,15 @@ class Solver:
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
-        """The training split for test mode, which runs on rank 0 alone. Raises DataError."""
-        return self.train_set if self.train_set is not None else self.open_alone("train")
+        """The images that training sees, for test mode, which runs on rank 0 alone. Raises DataError."""
+        if self.train_set is not None:
+            return self.train_set
+        return training_sets(self.open_alone, self.config.data_folder, self.held_out)[0]
+
+    @property
+    def held_out(self) -> float:
+        """The share of the training split that validation would take."""
+        return self.training.validation_share if self.training.validation_freq else 0.0
 
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())
@@ -383,14 +390,3 @@ class Solver:
         how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
         self.reporter.say(f"{what} at {spelled(self.config.size)}; {how}{since}")
-
-
-def versions() -> dict[str, str]:
-    """What ran: Python and the libraries that decide the numbers."""
-    found = {"python": platform.python_version(), "platform": sys.platform}
-    for name in ("torch", "numpy", "scikit-learn", "pydantic"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -9,7 +9,13 @@ from configs.load import validate
 from models.iiae import IIAE
 from solvers import make_solver
 from solvers.iiae import OPTIMIZED
-from solvers.run.checkpoint import CheckpointError, checkpoints_in, load_checkpoint, save_checkpoint
+from solvers.run.checkpoint import (
+    CheckpointError,
+    checkpoints_in,
+    load_checkpoint,
+    remove_older,
+    save_checkpoint,
+)
 
 
 @pytest.fixture
@@ -37,7 +43,8 @@ def test_a_checkpoint_holds_plain_values_and_what_was_saved(tmp_path):
 
 def test_only_as_many_checkpoints_are_kept_as_asked_for(tmp_path):
     for iteration in (5, 10, 100_000, 1_000_000):
-        save_checkpoint(tmp_path, iteration, {}, keep=2)
+        save_checkpoint(tmp_path, iteration, {})
+        remove_older(tmp_path, keep=2)
     assert [iteration for iteration, _ in checkpoints_in(tmp_path)] == [1_000_000, 100_000]
 
 

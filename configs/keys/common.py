@@ -78,7 +78,19 @@ class Training(Section):
     model_save_freq: Count = 5000
     """Iterations between two checkpoints."""
     keep_checkpoints: Annotated[Whole, Field(ge=0)] = 0
-    """Keep only this many newest checkpoints; 0 keeps all."""
+    """Keep only this many newest checkpoints, and the best where validation chooses one; 0 keeps all."""
+    validation_freq: Annotated[Whole, Field(ge=0)] = 0
+    """Iterations between two measurements on data that training does not see: the set's split val, or a share
+    of its training split. Each new best is saved. 0: never, and training sees all."""
+    validation_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Of the training split, held out where there is no split val; at most 2,000 items. It is the same for
+    every seed."""
+    validate_: list[str] | None = Field(None, alias="validate")
+    """Families of numbers that validation measures, as test.metrics names them. Null: retrieval and
+    reconstruction, where model and data allow."""
+    best_by: Annotated[str, Field(min_length=1)] | None = None
+    """The number that says which checkpoint is best, or how several begin, such as retrieval/shared: their
+    mean. Null: retrieval/shared, else reconstruction/l1."""
 
     @model_validator(mode="after")
     def _path_and_iteration_go_together(self) -> Self:
@@ -118,10 +130,13 @@ class Test(Section):
     """Which checkpoint of test_path."""
     batch_size: Count = 64
     """Images that go through the networks at once."""
+    select: Literal["last", "best"] = "last"
+    """Which checkpoint is tested where test_iters is latest, and after training: the last, or the best on
+    validation data."""
     test_path: str = ""
     """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
     after_training: Flag = True
-    """When training ends, test the last checkpoint."""
+    """When training ends, test the checkpoint that select says."""
     lpips: Flag = False
     """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
     metrics: list[str] | None = None

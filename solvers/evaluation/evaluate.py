@@ -17,16 +17,19 @@ from solvers.visualization.plots import style_space
 STYLES_SHOWN = 400  # of each domain, at most
 
 
-def evaluate(view: View, run: RunFolder, iteration: int) -> dict[str, float]:
+def evaluate(
+    view: View, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None
+) -> dict[str, float]:
     """Grids and metrics.json in run.results, in eval mode and float32, the same for the same checkpoint.
-    Raises DataError, RunError."""
+    `choice` says how that of this `iteration` was chosen, where it is not the last. Raises DataError,
+    RunError."""
     view.model.eval()
     for reason in view.model.missing.values():
         view.say(f"Left out: {reason}")
     save_pictures(view.model, view.dataset, view.seed, run.results, view.device)
     plot = StyleSpace(view) if view.model.components and view.model.has_style else None
     metrics, protocol = measure(view, plot)
-    protocol["checkpoint"] = {"iteration": iteration, "chosen": "last"}
+    protocol["checkpoint"] = {"iteration": iteration, **(choice or {"chosen": "last"})}
     if plot is not None:
         save_png(plot.picture(), run.results / "style_space.png")
     found = {"iteration": iteration, **metrics, "protocol": protocol}

@@ -89,11 +89,22 @@ def families() -> dict[str, type[Family]]:
 
 def chosen(settings: Test) -> list[type[Family]]:
     """The families that test.metrics names, or all. Raises RunError."""
+    return named(settings.metrics, "test.metrics")
+
+
+def named(names: Collection[str] | None, key: str) -> list[type[Family]]:
+    """The families of these names, None meaning all; `key` is where a config gives them. Raises RunError."""
     known = families()
-    for name in settings.metrics or ():
+    for name in names or ():
         if name not in known:
-            raise RunError(f"test.metrics: got {name!r}; allowed: {', '.join(known)}")
-    return [family for name, family in known.items() if settings.metrics is None or name in settings.metrics]
+            raise RunError(f"{key}: got {name!r}; allowed: {', '.join(known)}")
+    return [family for name, family in known.items() if names is None or name in names]
+
+
+def meaning_of(number: str, meanings: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """What a number means: of the beginnings that its name has, the longest holds."""
+    starts = [start for start in meanings if number.startswith(start)]
+    return meanings[max(starts, key=len)] if starts else None
 
 
 def check_test(settings: Test, dataset: Dataset) -> None:

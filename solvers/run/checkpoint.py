@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dataloader.packed import sync
 
@@ -24,19 +25,26 @@ class CheckpointError(RuntimeError):
     do."""
 
 
-def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any], keep: int = 0) -> Path:
-    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. With `keep`,
-    older ones beyond that many are removed afterwards."""
-    path = folder / f"{iteration:06d}{SUFFIX}"
+def checkpoint_file(folder: Path, iteration: int) -> Path:
+    return folder / f"{iteration:06d}{SUFFIX}"
+
+
+def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
+    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed."""
+    path = checkpoint_file(folder, iteration)
     part = path.with_suffix(".part")
     torch.save({"format": FORMAT, "iters": iteration, **state}, part)
     sync(part)
     part.replace(path)
     sync(folder)
-    if keep:
-        for _, old in checkpoints_in(folder)[keep:]:
-            old.unlink()
     return path
+
+
+def remove_older(folder: Path, keep: int, spare: int | None = None) -> None:
+    """Remove all checkpoints but the `keep` newest, none where that is 0, and that of iteration `spare`."""
+    for iteration, old in checkpoints_in(folder)[keep:] if keep else ():
+        if iteration != spare:
+            old.unlink()
 
 
 def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
@@ -85,7 +93,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     except CheckpointError:
         raise
-    except (RuntimeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (RuntimeError, EOFError, LookupError, ValueError, OSError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
@@ -104,6 +112,36 @@ def usable(where: Path, which: int | str, device: torch.device | str = "cpu") ->
             yield path, load_checkpoint(path, device)
         except CheckpointError as error:
             yield path, error
+
+
+def restore(
+    state: dict[str, Any],
+    networks: dict[str, nn.Module],
+    optimizers: dict[str, torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Put a checkpoint's state into the networks and, where optimisers are given, into these and the scaler.
+    Raises CheckpointError."""
+    for name, network in networks.items():
+        if name not in state["networks"]:
+            raise CheckpointError(f"it holds no network {name!r}; it is of another model")
+        try:
+            network.load_state_dict(state["networks"][name])
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines()[1:]]
+            raise CheckpointError(
+                f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
+            ) from None
+    for name, optimizer in optimizers.items():
+        ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        try:
+            optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"its optimiser {name!r} does not fit: {error}") from None
+        for group, options in zip(optimizer.param_groups, ours):
+            group.update(options)  # the config's, not the checkpoint's
+    if optimizers and state.get("scaler"):
+        scaler.load_state_dict(state["scaler"])
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -77,6 +77,15 @@ class Reporter:
         else:
             self.bar.set_postfix_str(text, refresh=False)
 
+    def validation(self, iteration: int, numbers: dict[str, float], best: str) -> None:
+        """One row of numbers, named validation/..., and one line; `best` is what the line says of them."""
+        assert self.writer is not None and self.run is not None
+        self.run.append_metrics({"iteration": iteration, **numbers})
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, iteration)
+        text = "  ".join(f"{name.partition('/')[2]} {value:.4g}" for name, value in numbers.items())
+        self.say(f"{iteration:>{len(str(self.stop))}}/{self.stop}  validation: {text}  ({best})")
+
     def picture(self, name: str, picture: np.ndarray, iteration: int) -> None:
         """A grid, uint8 [H, W, 3], for TensorBoard."""
         if self.writer is not None:

@@ -1,7 +1,9 @@
-"""Device, precision, backends and memory, set once at the start."""
+"""Device, precision, backends and memory, set once at the start; and what versions run."""
 
 import ctypes
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -62,3 +64,14 @@ def keep_freed_memory(size: int = 1 << 30) -> None:
         return
     for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
         mallopt(parameter, size)
+
+
+def versions() -> dict[str, str]:
+    """What ran: Python and the libraries that decide the numbers."""
+    found = {"python": platform.python_version(), "platform": sys.platform}
+    for name in ("torch", "numpy", "scikit-learn", "pydantic"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

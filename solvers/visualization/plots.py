@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-from solvers.visualization.page import NOT_LOSSES
+from solvers.visualization.page import is_loss
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +48,9 @@ def style_figure(
 
 def loss_figure(rows: Sequence[Mapping[str, Any]], across: int = 4) -> "Figure | None":
     """What `loss_curves` shows."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name not in NOT_LOSSES))
-    if len(rows) < 2 or not names:
+    rows = [row for row in rows if any(map(is_loss, row))]
+    names = list(dict.fromkeys(name for row in rows for name in row if is_loss(name)))
+    if len(rows) < 2:
         return None
     across = min(across, len(names))
     down = -(-len(names) // across)
