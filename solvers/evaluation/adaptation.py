@@ -158,6 +158,7 @@ class Numbers(Family):
         return {"source_images": self.count, "copies": list(COPIES)}
 
 
+@torch.no_grad()
 def translate_all(
     model: Translator,
     plan: Plan,

@@ -41,7 +41,6 @@ def stored(
     return Examples(torch.cat(pictures), torch.cat(classes))
 
 
-@torch.no_grad()
 def to_bytes(images: Tensor) -> Tensor:
     """[B, 3, H, W] in [-1, 1] -> uint8 [B, 3, 32, 32], with antialiasing where larger."""
     images = images.float()
