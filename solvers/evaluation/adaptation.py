@@ -85,7 +85,7 @@ class Numbers(Family):
     """
 
     name = "adaptation"
-    question = QUESTIONS[4]
+    question = QUESTIONS[6]
     needs = ("content",)
 
     def __init__(self, view: View):

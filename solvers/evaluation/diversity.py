@@ -29,7 +29,7 @@ class Numbers(Family):
     same under diversity/lpips with test.lpips. L1 is a mean over pixels in [-1, 1]: 0 to 2."""
 
     name = "diversity"
-    question = QUESTIONS[3]
+    question = QUESTIONS[5]
     needs = ("content", "prior")
 
     def __init__(self, view: View):
