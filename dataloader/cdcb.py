@@ -23,6 +23,7 @@ HOW = "bash download/mnist_cdcb.sh"
 HOW_DIGITS = "python dataloader/preprocess_mnist.py digits"
 KIN = ("MNIST-CDCB", "Digits-CDCB")  # one can be read as the other
 COLOUR_SEED = 20_181_210
+BRIGHTEST = 1 / 200  # of a picture's pixels, that show the ink's colour; strokes are darker at their edges
 MARGIN = 1 / 16  # of the picture's shorter side, around it: 28 x 28 digits in 32 x 32
 
 
@@ -36,6 +37,7 @@ class CDCB(Dataset):
         self.arrays = arrays
         self.size = both_sides(size)
         self.streams = (len(next(iter(arrays.values()))),)
+        self.colour_domains = () if "images" in arrays else (0, 1)
         if "images" in arrays:
             stored, shown = arrays["images"].shape[2], min(self.size)
             if stored % shown and shown % stored:
@@ -68,6 +70,18 @@ class CDCB(Dataset):
         if "labels" in raw:
             labels["digit"] = raw["labels"].long()
         return Batch((x, y), (labels, labels))
+
+    def colour_of(self, images: Tensor, domain: int) -> Tensor:
+        """Of x the background's colour, the median along the border; of y the ink's, the median of the
+        brightest pixels. [B, 3, H, W] -> [B, 3], 0 to 1."""
+        pixels = (images.float().clamp(-1, 1) + 1) / 2
+        if domain == 0:
+            sides = (pixels[:, :, 0], pixels[:, :, -1], pixels[..., 0], pixels[..., -1])
+            return torch.cat(sides, dim=2).median(dim=2).values
+        flat = pixels.flatten(2)  # [B, 3, H * W]
+        count = max(1, round(flat.shape[2] * BRIGHTEST))
+        places = flat.amax(dim=1).topk(count, dim=1).indices  # [B, count]
+        return flat.gather(2, places[:, None].expand(-1, 3, -1)).median(dim=2).values
 
 
 def render_pairs(digits: Tensor, colours: Tensor, size: int | Size) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,9 @@ class Dataset:
     set (an index names a pair) and one per domain for an unpaired one.
     `partner_label` names the label by which two images are partners; None where only the same index is.
     `mode_domain` is the domain whose images fall into modes that are known: they have the label `mode`, from
-    0 up, and `mode_of` tells it of any picture.
+    0 up, and `mode_of` tells it of any picture. `colour_domains` are those whose images have one free colour
+    each: their labels `x_red`, `x_green` and `x_blue` (for domain x, 0 to 255) say which, and `colour_of`
+    tells it of any picture.
     """
 
     domains: tuple[str, ...]
@@ -55,6 +57,7 @@ class Dataset:
     streams: tuple[int, ...]
     size: Size
     mode_domain: int | None = None
+    colour_domains: tuple[int, ...] = ()
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         """The stored items at these indices, one index array per stream, as CPU tensors."""
@@ -75,6 +78,11 @@ class Dataset:
         several colours, a car from several sides) has one number, in all streams, and is never held out from
         training in part. None where nothing is repeated."""
         return (None,) * len(self.streams)
+
+    def colour_of(self, images: Tensor, domain: int) -> Tensor:
+        """Where there are `colour_domains`: the free colour of pictures [B, 3, H, W] as of one of them, by
+        their looks alone, float [B, 3], RGB from 0 to 1."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return max(self.streams)

@@ -21,7 +21,11 @@ class Subset(Dataset):
         self.whole, self.items = whole, items
         self.domains, self.size = whole.domains, whole.size
         self.paired, self.partner_label = whole.paired, whole.partner_label
-        self.mode_domain, self.knows = whole.mode_domain, whole.knows
+        self.mode_domain, self.colour_domains, self.knows = (
+            whole.mode_domain,
+            whole.colour_domains,
+            whole.knows,
+        )
         self.streams = tuple(map(len, items))
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -32,6 +36,9 @@ class Subset(Dataset):
 
     def mode_of(self, images: Tensor) -> Tensor:
         return self.whole.mode_of(images)
+
+    def colour_of(self, images: Tensor, domain: int) -> Tensor:
+        return self.whole.colour_of(images, domain)
 
     def groups(self) -> tuple[np.ndarray | None, ...]:
         found = zip(self.whole.groups(), self.items)

@@ -15,6 +15,7 @@ from dataloader.held_out import Subset, training_sets
 from dataloader.loader import TrainLoader
 from dataloader.sizes import spelled
 from models.translator import Translator
+from solvers.evaluation.classifier import cache_folder
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
 from solvers.evaluation.family import check_test
@@ -354,6 +355,7 @@ class Solver:
             self.device,
             self.training_split,
             self.reporter.say,
+            cache_folder(Path(config.data_folder)),
         )
 
     # --- Small things

@@ -50,7 +50,7 @@ def experiment(digits_folder: Path, tmp_path: Path) -> dict:
             "sample_freq": 10,
             "model_save_freq": 5,
         },
-        "test": {"batch_size": 128, "after_training": False},
+        "test": {"batch_size": 128, "after_training": False, "extractors": [], "classifier_iterations": 2},
         "network": {"base_width": 4, "shared_dim": 16},
     }
 

@@ -9,17 +9,8 @@ from looking import numbers, view_of
 from configs.keys.common import Adaptation
 from dataloader import open_dataset
 from models.translator import Translator
-from solvers.evaluation.adaptation import (
-    Examples,
-    Plan,
-    accuracy,
-    classifier,
-    plan_adaptation,
-    stored,
-    to_bytes,
-    train_classifier,
-    translate_all,
-)
+from solvers.evaluation.adaptation import Plan, plan_adaptation, translate_all
+from solvers.evaluation.classifier import Examples, accuracy, classifier, stored, to_bytes, train_classifier
 from solvers.run.folder import RunError
 
 CPU = torch.device("cpu")

@@ -164,3 +164,16 @@ def test_a_folder_that_cannot_take_its_name_leaves_the_old_one(tmp_path, monkeyp
     with pytest.raises(OSError, match="Input/output"), new_folder(tmp_path / "set") as work:
         (work / "new").write_text("new")
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["set", "set/old"]
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_colour_is_told_by_the_looks_of_a_picture(digits_folder, size):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", size)
+    batch = data.at(np.arange(len(data)))
+    for domain, name in enumerate("xy"):
+        true = torch.stack([batch.labels[domain][f"{name}_{c}"] for c in ("red", "green", "blue")], dim=1)
+        error = (data.colour_of(batch.images[domain], domain) - true / 255).abs()
+        assert error.mean() < 0.02
+        if domain == 0:
+            assert error.max() < 1e-6
+    assert data.colour_domains == (0, 1)

@@ -11,7 +11,17 @@ from oracles import Blind, Leaking, Oracle, Telling, all_digits
 from test_retrieval import Known
 
 from dataloader import open_dataset
-from solvers.evaluation.probes import FEATURES, features, mlp_probe, number_scores, probe, shared_classes
+from dataloader.cdcb import CDCB
+from dataloader.dataset import Label
+from solvers.evaluation.probes import (
+    ALPHAS,
+    FEATURES,
+    features,
+    mlp_probe,
+    number_scores,
+    probe,
+    shared_classes,
+)
 
 
 @pytest.mark.parametrize("distance", [0.0, 1.0, 2.0])
@@ -102,17 +112,43 @@ def test_what_hides_from_a_linear_probe_is_found_by_an_mlp():
 
 
 def test_the_r2_of_numbers_is_that_of_a_ridge_regression_by_hand():
-    rng = np.random.default_rng(0)
-    codes, training = rng.normal(size=(300, 4)) * [1, 2, 3, 4], np.arange(300) < 150
-    values = np.stack((codes[:, 0] + 0.5 * rng.normal(size=300), codes[:, 3] - codes[:, 1]), axis=1)
-    mean, spread = codes[:150].mean(axis=0), codes[:150].std(axis=0)
-    x = (codes - mean) / spread
-    centre = values[:150].mean(axis=0)
-    weights = np.linalg.solve(x[:150].T @ x[:150] + 10 * np.eye(4), x[:150].T @ (values[:150] - centre))
-    truth, guess = values[150:], x[150:] @ weights + centre
+    rng, half = np.random.default_rng(0), 40
+    codes = rng.normal(size=(400, 12)) * np.arange(1, 13)
+    values = np.stack((codes[:, 0] + 0.7 * rng.normal(size=400), codes[:, 3] / 4 - codes[:, 1] / 2), axis=1)
+    values += 0.5 * rng.normal(size=values.shape)
+    x = (codes - codes[:half].mean(axis=0)) / codes[:half].std(axis=0)
+    y = (values - values[:half].mean(axis=0)) / values[:half].std(axis=0)
+
+    def guesses(x, y, new, alpha):
+        """Of `new` by a ridge regression that learned from x and y."""
+        centre = x.mean(axis=0)
+        shifted = x - centre
+        gram = shifted.T @ shifted + alpha * np.eye(x.shape[1])
+        return (new - centre) @ np.linalg.solve(gram, shifted.T @ (y - y.mean(axis=0))) + y.mean(axis=0)
+
+    def left_out_error(alpha):
+        errors = []
+        for one in range(half):
+            rest = np.arange(half) != one
+            guess = guesses(x[:half][rest], y[:half][rest], x[one], alpha)
+            errors.append(((y[one] - guess) ** 2).mean())
+        return np.mean(errors)
+
+    alpha = min(ALPHAS, key=left_out_error)
+    assert min(ALPHAS) < alpha < max(ALPHAS)
+    truth, guess = y[half:], guesses(x[:half], y[:half], x[half:], alpha)
     r2 = 1 - ((truth - guess) ** 2).sum(axis=0) / ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
-    assert 0.7 < r2.mean() < 0.95
-    assert number_scores(codes, values, training, 0)[0] == pytest.approx(r2.mean(), abs=1e-6)
+    assert 0.2 < r2.mean() < 0.95
+    found = number_scores(codes, values, np.arange(400) < half, 0)[0]
+    assert found == pytest.approx(r2.mean(), abs=1e-6)
+
+
+def test_a_number_is_found_in_a_code_of_as_many_features_as_there_are_images():
+    rng = np.random.default_rng(0)
+    values = rng.random((600, 3))
+    codes = (values - 0.5) @ rng.normal(size=(3, 300)) + 3 * rng.normal(size=(600, 300))
+    best = 1 - 3**2 / (300 / 12 + 3**2)  # of what is spread over 300 features, each with noise of its own
+    assert 0.5 < number_scores(codes, values, np.arange(600) < 300, 0)[0] < best
 
 
 # Oracles: models whose codes are the true factors, or are wrong in one known way
@@ -160,3 +196,50 @@ def test_the_gap_is_what_its_parts_say(digits_folder):
     gaps = [1 - level("content/domain", 0.5), level("content/digit", 0.1) - level("style/digit", 0.1)]
     gaps += [level(f"style/{d}_colour", 0) - level(f"content/{d}_colour", 0) for d in "xy"]
     assert found["probe/gap"] == pytest.approx(min(gaps))
+
+
+def test_what_one_domain_alone_shows_is_not_taken_for_shared_where_it_has_few_values(digits):
+    arrays = {name: array[:500] for name, array in digits.arrays.items()}
+    arrays["colours"] = np.where(arrays["colours"] > 127, 200, 50).astype(np.uint8)
+    data = CDCB(arrays, 32)
+    found = numbers(Oracle(data), data, "probes", size=250)
+    assert {name.split("/")[2] for name in found if name.count("/") == 2} == {
+        "domain",
+        "digit",
+        "x_colour",
+        "y_colour",
+    }
+    assert found["probe/gap"] > 0.9
+
+
+class Slanted(CDCB):
+    """Says of each pair how much ink its digit has, which both share, and at which hour y was drawn."""
+
+    def __init__(self, arrays):
+        super().__init__(arrays, 32)
+        self.knows["ink"] = Label("number", ("ink",))
+        self.knows["hour"] = Label("angle", ("hour",), domain=1, period=24)
+
+    def render(self, raw, training=False):
+        batch = super().render(raw, training)
+        ink, hour = raw["digits"].flatten(1).long().sum(dim=1), raw["colours"][:, 1, 0].long() % 24
+        return batch._replace(labels=tuple({**known, "ink": ink, "hour": hour} for known in batch.labels))
+
+
+class Clock(Oracle):
+    """Its style shows the hour as a hand does."""
+
+    def encode_style(self, image, domain):
+        colour = super().encode_style(image, domain)
+        turn = (colour[:, :1] * 255).round() % 24 * (np.pi / 12)
+        return torch.cat((colour, turn.cos(), turn.sin()), dim=1)
+
+
+def test_numbers_are_shared_too_and_angles_are_probed_around_the_clock(digits):
+    data = Slanted({name: array[:800] for name, array in digits.arrays.items()})
+    found = numbers(Clock(data), data, "probes", size=400)
+    assert found["probe/content/ink"] > 0.99 and found["probe/style/ink"] < 0.05
+    assert found["probe/style/hour"] > 0.99 and found["probe/content/hour"] < 0.05
+    assert found["probe/gap"] > 0.9
+    without = numbers(Oracle(data), data, "probes", size=400)
+    assert without["probe/style/hour"] < 0.2 and without["probe/gap"] < 0.5

@@ -11,7 +11,7 @@ from dataloader.unpaired import Unpaired
 from models.iiae import IIAE
 from models.translator import Translator
 from solvers.evaluation import retrieval
-from solvers.evaluation.reconstruction import l1
+from solvers.evaluation.distances import l1
 from solvers.evaluation.retrieval import RECALLS, chance_recall, ranks_of_partners, recall
 
 

@@ -140,8 +140,18 @@ class Test(Section):
     lpips: Flag = False
     """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
     metrics: list[str] | None = None
-    """Families of numbers, by name: retrieval, reconstruction, probes, clustering, diversity, modes,
-    adaptation. Null: all that model and data allow; [] none."""
+    """Families of numbers, by name: retrieval, reconstruction, probes, clustering, translation, realism,
+    diversity, modes, adaptation. Null: all that model and data allow; [] none."""
+    classifier_iterations: Count = 1_500
+    """Of the classifier of real images that judges translations; trained once per data set and resolution."""
+    extractors: list[Literal["inception", "lite0", "classifier"]] | None = None
+    """Whose features FID, KID, precision and recall are measured by: Inception, EfficientNet-Lite0, the data
+    set's own classifier. Null: all that are there; [] none."""
+    inception: str = ""
+    """The file of Inception's weights for FID (pt_inception-2015-12-05-6726825d.pth); nothing is fetched.
+    It needs torch-fidelity."""
+    realism_images: Count = 1_000
+    """Real and translated images of each direction that FID, KID, precision and recall take, at most."""
     adaptation: Adaptation = Field(default_factory=Adaptation)
 
 

@@ -7,9 +7,10 @@ they are large.
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ IN_MEMORY = 1 << 28  # bytes of one `Rows`; what is larger is kept in a file
 class View:
     """What is looked at and how. `model` is in eval mode; `open_train` gives the training split, which few
     families need; `say` tells a person what takes long; `cache` is a folder for what takes long to make and
-    depends on the data alone, None where there is none."""
+    depends on the data alone, None where there is none. `made` is what families make for each other."""
 
     model: Translator
     dataset: Dataset
@@ -39,6 +40,7 @@ class View:
     say: Callable[[str], None] = lambda line: None
     cache: Path | None = None
     split: str = "test"
+    made: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -63,6 +65,14 @@ class View:
             items = tuple(np.arange(min(first, count), min(last, count)) for count in self.counts)
             yield Part(self, items, seen)
             first = last
+
+    def references_of(self, items: np.ndarray, source: int, target: int) -> np.ndarray:
+        """The images of `target` that give these images of `source` a style, none of them its partner: of
+        pairs the neighbour's partner, else the image of the same number, counted round."""
+        count = self.counts[target]
+        if len(self.dataset.streams) > 1:
+            return items % count
+        return np.where(items ^ 1 < count, items ^ 1, np.maximum(items - 1, 0))  # the last of an odd number
 
     def random_styles(self, domain: int, count: int, copies: int) -> Tensor:
         """`copies` styles of `domain` from the prior for each of `count` images: [count, copies, ...], a
@@ -155,10 +165,9 @@ class Part:
         return self.once(key, lambda: model.decode(self.content(source), self.style(target), target))
 
     def in_reference_style(self, source: int, target: int) -> Tensor:
-        """The images of `source` in `target`, each with the style of an image that is not its partner: of
-        pairs that of its neighbour's partner, else that of the image of the same number, counted round."""
+        """The images of `source` in `target`, each with the style of its reference: View.references_of."""
         key = ("in reference's style", source, target)
-        return self.once(key, lambda: self._in_style(source, target, self._reference_style(source, target)))
+        return self.once(key, lambda: self._in_style(source, target, self.reference_style(source, target)))
 
     def in_random_style(self, source: int, target: int) -> Tensor:
         """The images of `source` in `target`, each with a style of its own from the prior."""
@@ -171,13 +180,27 @@ class Part:
     def _in_style(self, source: int, target: int, style: Tensor) -> Tensor:
         return self.view.model.decode(self.content(source), style, target)
 
+    def reference_style(self, source: int, target: int) -> Tensor:
+        """The style of each image's reference. In unpaired data to be asked for in every part that has images
+        of `source`, or in none."""
+        key = ("reference's style", source, target)
+        return self.once(key, lambda: self._reference_style(source, target))
+
     def _reference_style(self, source: int, target: int) -> Tensor:
-        items = self.items[source]
+        references = self.view.references_of(self.items[source], source, target)
         if len(self.view.dataset.streams) == 1:
-            neighbours = (items ^ 1) - items[0]
-            neighbours[neighbours >= len(items)] = 0  # the last of an odd number
-            return self.style(target)[torch.from_numpy(neighbours).to(self.view.device)]
-        return self.seen.of(self, items % self.view.counts[target], target)
+            places = torch.from_numpy(references - self.items[source][0])
+            return self.style(target)[places.to(self.view.device)]
+        return self.seen.of(self, references, target)
+
+    def some_in_style(self, kind: str, source: int, target: int, mine: Tensor) -> Tensor:
+        """Some images of `source` (their places in this part, one or more) in `target`, with styles of this
+        kind: "random" or "reference"."""
+        if kind == "reference":
+            style = self.reference_style(source, target)[mine]
+        else:
+            style = self.view.random_style_of(self.items[source][mine.cpu().numpy()], target)
+        return self.view.model.decode(self.content(source)[mine], style, target)
 
     def chosen(self, domain: int, wanted: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """Of items `wanted` (no item twice) of a domain, those that this part holds: their places in `wanted`

@@ -6,10 +6,7 @@ config asks for it and they are there.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +16,11 @@ from configs.keys.common import Test
 from dataloader.dataset import Dataset
 from dataloader.domains import in_batches, spread
 from solvers.evaluation.codes import Part, Rows, View
+from solvers.evaluation.distances import Distance, check_lpips, l1, lpips_distance
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
-from solvers.evaluation.reconstruction import l1
-from solvers.run.folder import RunError
 
 INPUTS, STYLES = 100, 5  # ten pairs of five translations each of 100 images: 1,000 pairs, as in the paper
 PAIRS = INPUTS * STYLES * (STYLES - 1) // 2
-ALEXNET = "alexnet-owt-7be5be79.pth"  # the backbone's weights, as torchvision names them
-INSTALL = "pip install torchmetrics torchvision"
-
-Distance = Callable[[Tensor, Tensor], Tensor]  # [B, 3, H, W] twice, in [-1, 1] -> [B]
 
 
 class Numbers(Family):
@@ -37,7 +29,7 @@ class Numbers(Family):
     same under diversity/lpips with test.lpips. L1 is a mean over pixels in [-1, 1]: 0 to 2."""
 
     name = "diversity"
-    question = QUESTIONS[3]
+    question = QUESTIONS[5]
     needs = ("content", "prior")
 
     def __init__(self, view: View):
@@ -108,32 +100,3 @@ def real_pairs(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     chooser = np.random.Generator(np.random.PCG64(seed))
     first = chooser.integers(count, size=PAIRS)
     return first, (first + chooser.integers(1, max(2, count), size=PAIRS)) % count
-
-
-def check_lpips() -> Any:
-    """torchmetrics' LPIPS class, where it can be used without a download. Raises RunError where it cannot."""
-    from solvers.run.torchvision_shim import import_torchvision
-
-    try:
-        import_torchvision()
-        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-    except ImportError as error:
-        raise RunError(f"test.lpips: {error}; install it ({INSTALL}) or leave test.lpips at 0") from None
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
-    if not weights.is_file():
-        raise RunError(
-            f"test.lpips: no pretrained weights at {weights}; "
-            f"put https://download.pytorch.org/models/{ALEXNET} there or leave test.lpips at 0"
-        )
-    return LearnedPerceptualImagePatchSimilarity
-
-
-def lpips_distance(device: torch.device) -> Distance:
-    """LPIPS of AlexNet's features, one number for each pair, as DRIT uses it. Raises RunError."""
-    network = check_lpips()(net_type="alex").to(device)
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        pairs = zip(a.float().clamp(-1, 1), b.float().clamp(-1, 1))
-        return torch.stack([network(one[None], other[None]) for one, other in pairs])
-
-    return distance

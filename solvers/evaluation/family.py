@@ -16,6 +16,8 @@ QUESTIONS = (  # that a reader has, in this order
     "Does the content find its partner?",
     "Is it rebuilt?",
     "What does each code know?",
+    "Does the translation keep what it should?",
+    "How real is it?",
     "How varied is it?",
     "Does it serve?",
 )

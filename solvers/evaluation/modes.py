@@ -20,7 +20,7 @@ class Numbers(Family):
     mode, which counts in the distance as a mode that y lacks."""
 
     name = "modes"
-    question = QUESTIONS[3]
+    question = QUESTIONS[5]
     needs = ("content", "prior")
 
     def __init__(self, view: View):

@@ -5,13 +5,13 @@ A score above chance shows that something is there; a score at chance does not s
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -31,6 +31,7 @@ MLP = {
     "learning_rate_init": 3e-3,
     "alpha": 1e-2,
 }
+ALPHAS = tuple(10.0**power for power in range(-1, 6))  # of ridge regression; the training half chooses
 GAP = (
     "how far content and style are separated: the smallest difference, from 0 (chance) to 1, between what "
     "one code should know and what the other does"
@@ -44,8 +45,9 @@ class Numbers(Family):
     R2 of a number or an angle, at least 0 (chance: 0).
 
     - `domain`, from the contents of all domains together;
-    - each class that every domain has with the same values, such as `digit`: from the contents of all domains
-      together, and from the styles of each domain alone, averaged over domains;
+    - each label that domains share: a class that every domain has with the same values, such as `digit`, or a
+      number or angle: from the contents of all domains together, and from the styles of each domain alone,
+      averaged over domains;
     - each label that one domain alone shows, such as `x_colour`: from that domain's contents and styles. A
       colour's three numbers and an angle's sine and cosine are one label, their R2 averaged.
 
@@ -95,17 +97,18 @@ class Numbers(Family):
         found: dict[str, float] = {}
         where = class_scores(together, np.repeat(np.arange(domains), count), halves, seed)
         gaps = [1 - self.note(found, "content/domain", 1 / domains, 1 / domains, where)]
-        for name in shared_classes(self.labels, training):
-            classes = [known[name] for known in self.labels]
-            chance = 1 / len(np.unique(classes[0]))
-            scores = class_scores(together, np.concatenate(classes), halves, seed)
+        for name, label in self.shared(training):
+            known = [self.target_of(label, domain) for domain in range(domains)]
+            score, chance = score_of(label, known[0])
+            scores = score(together, np.concatenate(known), halves, seed)
             content = self.note(found, f"content/{name}", chance, 1, scores)
             if has_style:
-                each = [class_scores(code, known, training, seed) for code, known in zip(styles, classes)]
+                each = [score(code, values, training, seed) for code, values in zip(styles, known)]
                 means = [float(np.mean(scores)) for scores in zip(*each)]
                 gaps.append(content - self.note(found, f"style/{name}", chance, chance, means))
         for name, label in self.exclusive(training):
-            known, chance, score = self.target_of(label)
+            known = self.target_of(label, label.domain)
+            score, chance = score_of(label, known)
             scores = score(contents[label.domain], known, training, seed)
             content = self.note(found, f"content/{name}", chance, chance, scores)
             if has_style:
@@ -116,31 +119,57 @@ class Numbers(Family):
             self.about["probe/gap"] = Meaning("probe/gap", GAP, 0, 1, "higher")
         return found
 
+    def shared(self, training: np.ndarray) -> list[tuple[str, Label]]:
+        """The labels of what domains share that can be probed: of classes `shared_classes`, also where the
+        data say nothing of them, and numbers and angles that vary in every domain."""
+        knows = self.view.dataset.knows
+        others = {
+            part
+            for label in knows.values()
+            if label.domain is not None or label.kind != "class"
+            for part in label.names
+        }
+        classes = [name for name in shared_classes(self.labels, training) if name not in others]
+        return [(name, Label("class", (name,))) for name in classes] + [
+            (name, label)
+            for name, label in knows.items()
+            if label.domain is None
+            and label.kind != "class"
+            and all(self.varies(label, domain) for domain in range(len(self.labels)))
+        ]
+
     def exclusive(self, training: np.ndarray) -> list[tuple[str, Label]]:
         """The labels of one domain alone that can be probed: classes with 2 to KINDS values that training
         has seen all of, and numbers and angles that vary."""
         found = []
         for name, label in self.view.dataset.knows.items():
-            if label.domain is None or not all(part in self.labels[label.domain] for part in label.names):
+            if label.domain is None or not self.varies(label, label.domain):
                 continue
-            values = np.stack([self.labels[label.domain][part] for part in label.names])
             if label.kind == "class":
-                kinds = set(values[0].tolist())
-                if 2 <= len(kinds) <= KINDS and set(values[0][training].tolist()) == kinds:
-                    found.append((name, label))
-            elif (values != values[:, :1]).any():
-                found.append((name, label))
+                values = self.labels[label.domain][label.names[0]]
+                kinds = set(values.tolist())
+                if len(kinds) > KINDS or set(values[training].tolist()) != kinds:
+                    continue
+            found.append((name, label))
         return found
 
-    def target_of(self, label: Label) -> tuple[np.ndarray, float, Any]:
-        """What a probe learns of this label, its chance and the function that scores it."""
-        values = np.stack([self.labels[label.domain][part] for part in label.names], axis=1)
+    def varies(self, label: Label, domain: int) -> bool:
+        """Whether this domain has the label, with more than one value."""
+        known = self.labels[domain]
+        return all(name in known for name in label.names) and any(
+            len(np.unique(known[name])) > 1 for name in label.names
+        )
+
+    def target_of(self, label: Label, domain: int) -> np.ndarray:
+        """What a probe learns of this label: classes [N], numbers [N, D], or an angle's cosine and sine
+        [N, 2]."""
+        values = np.stack([self.labels[domain][part] for part in label.names], axis=1)
         if label.kind == "class":
-            return values[:, 0], 1 / len(np.unique(values)), class_scores
+            return values[:, 0]
         if label.kind == "angle":
             turn = 2 * np.pi * values / label.period
             values = np.concatenate((np.cos(turn), np.sin(turn)), axis=1)
-        return values.astype(float), 0.0, number_scores
+        return values.astype(float)
 
     def note(
         self, found: dict[str, float], name: str, chance: float, perfect: float, scores: Iterable[float]
@@ -162,7 +191,13 @@ class Numbers(Family):
         return self.about.values()
 
     def protocol(self) -> dict[str, Any]:
-        return {"images_per_domain": len(self.index), "trained_on": len(self.index) // 2, "mlp": str(MLP)}
+        return {
+            "images_per_domain": len(self.index),
+            "trained_on": len(self.index) // 2,
+            "features": FEATURES,
+            "ridge": list(ALPHAS),
+            "mlp": str(MLP),
+        }
 
 
 def features(code: Tensor) -> np.ndarray:
@@ -191,6 +226,13 @@ def shared_classes(labels: list[dict[str, np.ndarray]], training: np.ndarray) ->
     return found
 
 
+def score_of(label: Label, target: np.ndarray) -> tuple[Callable[..., tuple[float, float]], float]:
+    """The function that scores probes of this label, and what chance scores."""
+    if label.kind == "class":
+        return class_scores, 1 / len(np.unique(target))
+    return number_scores, 0.0
+
+
 def class_scores(
     codes: np.ndarray, classes: np.ndarray, training: np.ndarray, seed: int
 ) -> tuple[float, float]:
@@ -201,10 +243,14 @@ def class_scores(
 def number_scores(
     codes: np.ndarray, values: np.ndarray, training: np.ndarray, seed: int
 ) -> tuple[float, float]:
-    """The R2 of a linear probe and of an MLP, [N, D] each, averaged over the D values, at least 0."""
+    """The R2 of a linear probe and of an MLP, [N, D] each, averaged over the D values, at least 0.
+
+    How strongly the linear one, a ridge regression, is held back is chosen of ALPHAS by leaving out one
+    training item at a time: with as many features as items a weak one knows nothing of what is there."""
     scale = StandardScaler().fit(values[training])
     wanted = scale.transform(values)
-    models = (Ridge(alpha=10.0), MLPRegressor(random_state=seed, **MLP))
+    wanted = wanted[:, 0] if wanted.shape[1] == 1 else wanted
+    models = (RidgeCV(ALPHAS), MLPRegressor(random_state=seed, **MLP))
     return tuple(
         max(0.0, float(r2_score(wanted[~training], predicted(model, codes, wanted, training))))
         for model in models

@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from solvers.evaluation.codes import Part, View
+from solvers.evaluation.distances import Distance, l1, lpips_distance, psnr, ssim
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
-
-def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of each image: [B, 3, H, W] twice -> [B], for images in [-1, 1] between 0
-    and 2."""
-    return (a - b).abs().flatten(1).mean(dim=1)
+KINDS = {  # of distances: in words, of equal images, and which way is better
+    "l1": ("mean absolute error over pixels in [-1, 1]", 0, "lower"),
+    "psnr": ("mean peak signal-to-noise ratio in dB, at most 100,", 100, "higher"),
+    "ssim": ("mean structural similarity", 1, "higher"),
+    "lpips": ("mean LPIPS distance by AlexNet", 0, "lower"),
+}
 
 
 class Numbers(Family):
     """reconstruction/l1/x, the error of images of x from their own content and style, and for pairs
-    translation/reference_l1/x_to_y, the error of y from x's content and y's own style; over the whole
-    split."""
+    translation/reference_l1/x_to_y, the error of y from x's content and y's own style; over the whole split.
+    The same as psnr and ssim, and as lpips with test.lpips."""
 
     name = "reconstruction"
     question = QUESTIONS[1]
@@ -26,26 +28,34 @@ class Numbers(Family):
 
     def __init__(self, view: View):
         super().__init__(view)
+        self.distances: dict[str, Distance] = {"l1": l1, "psnr": psnr, "ssim": ssim}
+        if view.settings.lpips:
+            self.distances["lpips"] = lpips_distance(view.device)
         self.errors: dict[str, list[Tensor]] = defaultdict(list)
 
     def see(self, part: Part) -> None:
         for domain, name in enumerate(self.view.domains):
             if len(part.items[domain]):
-                error = l1(part.reconstruction(domain), part.images[domain])
-                self.errors[f"reconstruction/l1/{name}"].append(error.cpu())
+                self.compare("reconstruction/", name, part.reconstruction(domain), part.images[domain])
         if self.view.dataset.paired:
             for a, b in ((0, 1), (1, 0)):
-                error = l1(part.in_partners_style(a, b), part.images[b])
-                self.errors[f"translation/reference_l1/{self.view.way(a, b)}"].append(error.cpu())
+                way = self.view.way(a, b)
+                self.compare("translation/reference_", way, part.in_partners_style(a, b), part.images[b])
+
+    def compare(self, start: str, end: str, made: Tensor, real: Tensor) -> None:
+        for kind, distance in self.distances.items():
+            self.errors[f"{start}{kind}/{end}"].append(distance(made, real).cpu())
 
     def numbers(self) -> dict[str, float]:
         return {name: torch.cat(values).double().mean().item() for name, values in self.errors.items()}
 
     def meanings(self) -> tuple[Meaning, ...]:
-        error = "mean absolute error over pixels in [-1, 1]"
-        rebuilt = f"{error} of an image encoded and decoded again"
-        translated = f"{error} of a translation with the partner's own style"
-        return (
-            Meaning("reconstruction/l1", rebuilt, None, 0, "lower"),
-            Meaning("translation/reference_l1", translated, None, 0, "lower"),
+        of = {
+            "reconstruction/": "an image encoded and decoded again",
+            "translation/reference_": "a translation with the partner's own style",
+        }
+        return tuple(
+            Meaning(f"{start}{kind}", f"{words} of {made}", None, perfect, better)
+            for start, made in of.items()
+            for kind, (words, perfect, better) in KINDS.items()
         )

@@ -7,6 +7,7 @@ calling them stays an error.
 """
 
 import sys
+import warnings
 from importlib import import_module
 from types import ModuleType
 
@@ -34,3 +35,12 @@ def import_torchvision(name: str = "torchvision") -> ModuleType:
         library.define(schema)
     kept.append(library)
     return import_module(name)
+
+
+def import_torchmetrics(name: str) -> ModuleType:
+    """The module `name` of torchmetrics, which imports torchvision. Raises ImportError where either is not
+    installed."""
+    import_torchvision()
+    with warnings.catch_warnings():  # of old habits in what it imports
+        warnings.simplefilter("ignore")
+        return import_module(f"torchmetrics.{name}")
