@@ -52,8 +52,8 @@ class Training(Section):
     resume_iters: Iteration = 0
     """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
     restored_model_path: str = ""
-    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the
-    newest run of this id."""
+    """Where resume_iters looks: a run folder, its models/ folder, a .pt file, or a public .pth file or
+    folder of such. Empty: run_dir, or the newest run of this id."""
     batch_size: Count = 16
     """Images (pairs, for paired data) per iteration, over all processes together."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
@@ -119,7 +119,8 @@ class Test(Section):
     batch_size: Count = 64
     """Images that go through the networks at once."""
     test_path: str = ""
-    """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    """A run folder, its models/ folder, a .pt file, or a public .pth file or folder of such. Empty: run_dir,
+    or the newest run of this id."""
     after_training: Flag = True
     """When training ends, test the last checkpoint."""
     lpips: Flag = False
