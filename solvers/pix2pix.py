@@ -26,8 +26,8 @@ class Pix2PixSolver(Solver):
         if not self.test_set.paired or len(domains) != 2:
             raise ValueError("pix2pix learns from pairs of two domains, which this data set does not have")
         shape = net.model_dump(exclude={"dis_width", "dis_layers"})
-        self.model = self.place(Pix2Pix(size, domains, **shape))
-        self.networks["net_G"] = self.model.net_G
+        self.model = Pix2Pix(size, domains, **shape)
+        self.networks["net_G"] = self.place(self.model.net_G)
         self.networks["net_D"] = self.place(Patches(size, 6, net.dis_width, net.norm, net.dis_layers))
         for name, network in self.networks.items():
             self.optimizers[name] = self.adam(network.parameters())

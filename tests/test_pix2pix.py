@@ -312,3 +312,10 @@ def test_bf16_trains(make):
     solver = make(precision="bf16")
     losses = solver.train_step(batch_of(solver), 1)
     assert all(loss.isfinite() and loss.dtype == torch.float32 for loss in losses.values())
+
+
+def test_compile_reaches_both_players(make, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
+    solver = make(compile=True)
+    assert compiled == [solver.model.net_G, solver.networks["net_D"]]
