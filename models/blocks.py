@@ -292,3 +292,19 @@ def init_gaussian(module: nn.Module, std: float = 0.02) -> None:
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(layer.weight, 0.0, std)
+
+
+def normalisation(kind: str, channels: int) -> nn.Module:
+    """ "batch" (with weights) or "instance" (without). A convolution before "batch" needs no bias."""
+    kinds = {"batch": nn.BatchNorm2d, "instance": nn.InstanceNorm2d}
+    return kinds[kind](channels)
+
+
+def init_pix2pix(module: nn.Module, std: float = 0.02) -> None:
+    """pix2pix's and CycleGAN's first weights: every convolution's normal of standard deviation `std`, every
+    BatchNorm's around 1, biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, float(isinstance(layer, nn.BatchNorm2d)), std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,8 +1,10 @@
-"""Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents.
+"""Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents;
+and pix2pix's of patches.
 
-All return logits. Sizes follow the resolution: at 216 x 216, the published one, names and shapes equal those
-of the authors' code (HsinYingLee/DRIT and MDMM); where an image is too small for all stages, there are fewer.
-Where an image is no square, its shorter side decides, and the maps of logits are longer along the other.
+All return logits. Sizes follow the resolution: at the published one, 216 x 216 of DRIT and 256 x 256 of
+pix2pix, names and shapes equal those of the authors' code (HsinYingLee/DRIT and MDMM,
+pytorch-CycleGAN-and-pix2pix); where an image is too small for all stages, there are fewer. Where an image is
+no square, its shorter side decides, and the maps of logits are longer along the other.
 """
 
 from itertools import pairwise
@@ -11,7 +13,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.blocks import ConvBlock, both_sides, convolution
+from models.blocks import ConvBlock, both_sides, convolution, init_pix2pix, normalisation
 
 
 class MultiScale(nn.Module):
@@ -137,3 +139,35 @@ class ContentDiscriminator(nn.Module):
 
     def forward(self, content: Tensor) -> Tensor:
         return self.model(content).float()
+
+
+class Patches(nn.Module):
+    """Whether each patch of an image is real (PatchGAN, arXiv 1611.07004): [B, in, H, W] -> a map of logits
+    [B, 1, h, w]. `in_channels` is 6 for x and y together.
+
+    `layers` halvings: 1, 2 or 3, by default the most whose patches, of 16, 34 and 70 pixels, are no larger
+    than the image.
+    """
+
+    def __init__(
+        self,
+        resolution: int | tuple[int, int],
+        in_channels: int = 3,
+        width: int = 64,
+        norm: str = "batch",
+        layers: int | None = None,
+    ):
+        super().__init__()
+        if layers is None:
+            layers = 1 + sum(min(both_sides(resolution)) >= patch for patch in (34, 70))
+        stages: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        for number in range(1, layers + 1):
+            before, after = (width * 2 ** min(n, 3) for n in (number - 1, number))
+            stride = 2 if number < layers else 1
+            stages.append(nn.Conv2d(before, after, 4, stride, padding=1, bias=norm != "batch"))
+            stages += [normalisation(norm, after), nn.LeakyReLU(0.2, inplace=True)]
+        self.model = nn.Sequential(*stages, nn.Conv2d(after, 1, 4, padding=1))
+        init_pix2pix(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image).float()

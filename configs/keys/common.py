@@ -52,8 +52,8 @@ class Training(Section):
     resume_iters: Iteration = 0
     """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
     restored_model_path: str = ""
-    """Where resume_iters looks: a run folder, its models/ folder or a .pt file. Empty: run_dir, or the
-    newest run of this id."""
+    """Where resume_iters looks: a run folder, its models/ folder, a .pt file, or a public .pth file or
+    folder of such. Empty: run_dir, or the newest run of this id."""
     batch_size: Count = 16
     """Images (pairs, for paired data) per iteration, over all processes together."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
@@ -134,7 +134,8 @@ class Test(Section):
     """Which checkpoint is tested where test_iters is latest, and after training: the last, or the best on
     validation data."""
     test_path: str = ""
-    """A run folder, its models/ folder or a .pt file. Empty: run_dir, or the newest run of this id."""
+    """A run folder, its models/ folder, a .pt file, or a public .pth file or folder of such. Empty: run_dir,
+    or the newest run of this id."""
     after_training: Flag = True
     """When training ends, test the checkpoint that select says."""
     lpips: Flag = False

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from solvers.evaluation.codes import Part, View
 from solvers.evaluation.distances import Distance, l1, lpips_distance, psnr, ssim
-from solvers.evaluation.family import QUESTIONS, Family, Meaning
+from solvers.evaluation.family import NEEDS, QUESTIONS, Family, Meaning
 
 KINDS = {  # of distances: in words, of equal images, and which way is better
     "l1": ("mean absolute error over pixels in [-1, 1]", 0, "lower"),
@@ -19,12 +19,13 @@ KINDS = {  # of distances: in words, of equal images, and which way is better
 
 class Numbers(Family):
     """reconstruction/l1/x, the error of images of x from their own content and style, and for pairs
-    translation/reference_l1/x_to_y, the error of y from x's content and y's own style; over the whole split.
-    The same as psnr and ssim, and as lpips with test.lpips."""
+    translation/reference_l1/x_to_y, the error of y from x's content and y's own style, or of a model without
+    styles of images translation/l1/x_to_y, that of y from x alone; over the whole split. The same as psnr and
+    ssim, and as lpips with test.lpips."""
 
     name = "reconstruction"
     question = QUESTIONS[1]
-    needs = ("content", "style")
+    needs = ("content",)
 
     def __init__(self, view: View):
         super().__init__(view)
@@ -33,14 +34,21 @@ class Numbers(Family):
             self.distances["lpips"] = lpips_distance(view.device)
         self.errors: dict[str, list[Tensor]] = defaultdict(list)
 
+    @classmethod
+    def why_not(cls, view: View) -> str | None:
+        no_style = None if view.model.has_style or view.dataset.paired else NEEDS["style"][1]
+        return super().why_not(view) or no_style
+
     def see(self, part: Part) -> None:
+        model = self.view.model
         for domain, name in enumerate(self.view.domains):
-            if len(part.items[domain]):
+            if len(part.items[domain]) and model.rebuilds(domain):
                 self.compare("reconstruction/", name, part.reconstruction(domain), part.images[domain])
         if self.view.dataset.paired:
-            for a, b in ((0, 1), (1, 0)):
-                way = self.view.way(a, b)
-                self.compare("translation/reference_", way, part.in_partners_style(a, b), part.images[b])
+            start = "translation/reference_" if model.has_style else "translation/"
+            for a, b in model.directions:
+                made = part.in_partners_style(a, b) if model.has_style else part.translation(a, b)
+                self.compare(start, self.view.way(a, b), made, part.images[b])
 
     def compare(self, start: str, end: str, made: Tensor, real: Tensor) -> None:
         for kind, distance in self.distances.items():
@@ -53,6 +61,7 @@ class Numbers(Family):
         of = {
             "reconstruction/": "an image encoded and decoded again",
             "translation/reference_": "a translation with the partner's own style",
+            "translation/": "a translation without the partner's style",
         }
         return tuple(
             Meaning(f"{start}{kind}", f"{words} of {made}", None, perfect, better)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dataloader.packed import sync
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
 ITERATION = ("iters", "total_it")  # ours and the IIAE reference's; that of DRIT's authors
+SINGLE = re.compile(r"(latest|\d+)_(net_\w+)\.pth")  # a network by itself, as the authors of pix2pix name it
 UNREADABLE = (PermissionError, FileNotFoundError, IsADirectoryError)
 
 
@@ -55,10 +56,13 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
 
 def candidates(where: Path, which: int | str) -> list[Path]:
     """The files that `where` (a run folder, its models/ folder or a .pt file) has for iteration `which`, or
-    all of them newest first for "latest". Raises CheckpointError where there is none."""
+    all of them newest first for "latest". A folder may hold networks by themselves instead, of which one
+    stands for all. Raises CheckpointError where there is none."""
     if where.is_file():
         return [where]
     found = checkpoints_in(where / "models") or checkpoints_in(where)
+    if not found and (single := newest_single(where)):
+        return [single]
     if not found:
         what = (
             "has no *-checkpoint.pt, neither in it nor in its models folder"
@@ -77,8 +81,55 @@ def candidates(where: Path, which: int | str) -> list[Path]:
     return chosen
 
 
+def newest_single(folder: Path) -> Path | None:
+    """Of the networks by themselves in a folder one of the latest, or of the last epoch."""
+    found = [(match, path) for path in sorted(folder.glob("*.pth")) if (match := SINGLE.fullmatch(path.name))]
+    age = {path: float("inf") if match[1] == "latest" else int(match[1]) for match, path in found}
+    return max(age, key=age.__getitem__, default=None)
+
+
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The dict in one checkpoint, tensors and plain values only. Raises CheckpointError."""
+    """The dict in one checkpoint, tensors and plain values only. A file that holds one network by itself is
+    of iteration 0; "single" has it, and those of the same age beside it, by name (epoch_NAME.pth), or by ""
+    where the file is named otherwise. Raises CheckpointError."""
+    state = read(path, device)
+    if is_single(state):
+        name = SINGLE.fullmatch(path.name)
+        if name is None:
+            return {"iters": 0, "single": {"": state}}
+        beside = sorted(path.parent.glob(f"{name[1]}_net_*.pth"))
+        return {"iters": 0, "single": {other.stem.partition("_")[2]: read(other, device) for other in beside}}
+    if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
+        raise CheckpointError(
+            f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"
+        )
+    if state.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(f"{path} is of format {state['format']}, this program reads {FORMAT}")
+    return state
+
+
+def is_single(state: Any) -> bool:
+    """Whether this is the state_dict of one network."""
+    return isinstance(state, dict) and bool(state) and all(map(torch.is_tensor, state.values()))
+
+
+def fitted(weights: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state_dict of a network from a file of any age in the form of `ours`: without the "module." of
+    DataParallel, without the running statistics that InstanceNorm once had, with the count of batches that
+    BatchNorm once had not."""
+    weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    kept = {
+        name: tensor
+        for name, tensor in weights.items()
+        if name in ours or name.rpartition(".")[2] not in statistics
+    }
+    counts = {name: tensor for name, tensor in ours.items() if name.endswith("num_batches_tracked")}
+    return {**counts, **kept}
+
+
+def read(path: Path, device: torch.device | str) -> Any:
+    """What torch.save put into a file, tensors and plain values only. Raises CheckpointError."""
     try:
         if zipfile.is_zipfile(path):  # torch.load does not look at the sums that the file carries
             with zipfile.ZipFile(path) as archive:
@@ -87,7 +138,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
                 raise CheckpointError(f"{path} cannot be loaded: it is damaged (in {damaged})")
         # The schedulers of the IIAE reference hold their milestones in a Counter.
         with torch.serialization.safe_globals([Counter]):
-            state = torch.load(path, map_location=device, weights_only=True)
+            return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
@@ -96,13 +147,6 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     except (RuntimeError, EOFError, LookupError, ValueError, OSError, zipfile.BadZipFile) as error:
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
         raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
-    if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
-        raise CheckpointError(
-            f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"
-        )
-    if state.get("format", FORMAT) != FORMAT:
-        raise CheckpointError(f"{path} is of format {state['format']}, this program reads {FORMAT}")
-    return state
 
 
 def usable(where: Path, which: int | str, device: torch.device | str = "cpu") -> Iterator[tuple[Path, Any]]:
