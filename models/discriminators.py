@@ -1,10 +1,10 @@
 """Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents;
 and pix2pix's of patches.
 
-All return logits. Sizes follow the resolution: at the published one, 216 x 216 of DRIT and 256 x 256 of pix2pix,
-names and shapes equal those of the authors' code (HsinYingLee/DRIT and MDMM, pytorch-CycleGAN-and-pix2pix);
-where an image is too small for all stages, there are fewer. Where an image is no square, its shorter side
-decides, and the maps of logits are longer along the other.
+All return logits. Sizes follow the resolution: at the published one, 216 x 216 of DRIT and 256 x 256 of
+pix2pix, names and shapes equal those of the authors' code (HsinYingLee/DRIT and MDMM,
+pytorch-CycleGAN-and-pix2pix); where an image is too small for all stages, there are fewer. Where an image is
+no square, its shorter side decides, and the maps of logits are longer along the other.
 """
 
 from itertools import pairwise

@@ -1,14 +1,16 @@
 """The U-Net of pix2pix (arXiv 1611.07004): halvings down to a bottleneck, and as many doublings back, each of
 which sees what its halving saw.
 
-Names and shapes equal those of the authors' PyTorch code (pytorch-CycleGAN-and-pix2pix, unet_256 at 256 x 256),
-so that its files load. With `latent_dim` it takes a vector beside the image, as BicycleGAN's does (1711.11586).
+At 256 x 256 names and shapes equal those of the authors' PyTorch code (pytorch-CycleGAN-and-pix2pix,
+unet_256), so that its files load. With `latent_dim` it takes a vector beside the image, as BicycleGAN's does
+(1711.11586).
 """
 
 from collections.abc import Iterator
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.blocks import append, both_sides, init_pix2pix, normalisation
@@ -22,6 +24,35 @@ def count_halvings(resolution: int | tuple[int, int]) -> int:
     if count < 4:
         raise ValueError("a U-Net takes sides that are multiples of 16")
     return count
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """BatchNorm that in eval mode, with `own`, takes each image's own statistics, as a test in batches of one
+    image does, instead of the running ones."""
+
+    def __init__(self, channels: int, own: bool = False):
+        super().__init__(channels)
+        self.own = own
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or not self.own:
+            return super().forward(x)
+        return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class SteadyDropout(nn.Dropout):
+    """Dropout that in eval mode, with a `seed`, drops too: the same for every image, so that an image's
+    picture depends neither on its batch nor on when it is made."""
+
+    def __init__(self, p: float, seed: int | None = None):
+        super().__init__(p)
+        self.seed = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or self.seed is None:
+            return super().forward(x)
+        draw = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+        return x * ((draw >= self.p) / (1 - self.p)).to(x)
 
 
 class Stage(nn.Module):
@@ -56,7 +87,8 @@ class UNet(nn.Module):
     there are none (fewer than six halvings), after the second doubling.
 
     With `latent_dim`, a vector z [B, latent_dim] is appended to every place of what each halving sees
-    (`where` "all") or of the image alone ("input"). Raises ValueError as `count_halvings` does.
+    (`where` "all") or of the image alone ("input"). With `noisy_test`, eval mode keeps the dropout and takes
+    each image's own statistics in BatchNorm, as the paper does. Raises ValueError as `count_halvings` does.
     """
 
     def __init__(
@@ -69,6 +101,7 @@ class UNet(nn.Module):
         where: Literal["all", "input"] = "all",
         norm: Literal["batch", "instance"] = "batch",
         dropout: float = 0.5,
+        noisy_test: bool = False,
     ):
         super().__init__()
         halvings = count_halvings(resolution)
@@ -77,6 +110,10 @@ class UNet(nn.Module):
         dropped = range(halvings - 1 - max(1, halvings - 5), halvings - 1) if dropout else ()
         bias = norm != "batch"
         stage = None
+
+        def normed(channels: int) -> nn.Module:
+            return OwnNorm(channels, noisy_test) if norm == "batch" else normalisation(norm, channels)
+
         for number in reversed(range(halvings)):
             outer, inner = (widths[number - 1] if number else in_channels), widths[number]
             seen = outer + (latent_dim if where == "all" or number == 0 else 0)
@@ -86,13 +123,13 @@ class UNet(nn.Module):
             if number:
                 down.insert(0, nn.LeakyReLU(0.2))
                 up.append(nn.ConvTranspose2d(made, outer, 4, stride=2, padding=1, bias=bias))
-                up.append(normalisation(norm, outer))
+                up.append(normed(outer))
                 if stage:
-                    down.append(normalisation(norm, inner))
+                    down.append(normed(inner))
             else:
                 up += [nn.ConvTranspose2d(made, out_channels, 4, stride=2, padding=1), nn.Tanh()]
             if number in dropped:
-                up.append(nn.Dropout(dropout))
+                up.append(SteadyDropout(dropout, number if noisy_test else None))
             stage = Stage(down, stage, up)
         self.model = stage
         init_pix2pix(self)
