@@ -15,6 +15,7 @@ from configs.load import ConfigError, validate
 from models.paired_vae_gan import Encoder, Generator, PairDiscriminator, PairedVAEGAN, enlargements
 from solvers import solver_class
 from solvers.losses import frozen
+from solvers.visualization import interpolation
 
 SIZES = [32, 64, (32, 64), (48, 130), 39]
 TINY = {"latent_dim": 5, "base_width": 4, "dis_width": 4}
@@ -174,7 +175,10 @@ def test_the_discriminator_learns_nothing_from_the_others_loss(make):
 
 
 @pytest.mark.parametrize("variant", ["report", "skip"])
-def test_it_trains_resumes_bit_for_bit_and_tests(variant, make, tmp_path):
+def test_it_trains_resumes_bit_for_bit_and_tests(variant, make, tmp_path, monkeypatch):
+    monkeypatch.setattr(interpolation, "STEPS", 2)
+    monkeypatch.setattr(interpolation, "FRAMES", 2)
+
     def named(name, **training):
         return make(name, variant, **training)
 
