@@ -1,7 +1,7 @@
 """The interface that every model answers to: four verbs that grids, metrics and pages are built from."""
 
 from itertools import permutations
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ class Translator(nn.Module):
 
     A model that lacks a verb sets the class attribute of the same name to False and says why in `missing`.
     Everything that would need the verb is then left out with that reason; nothing is made up in its place.
+    One whose content is no code but the image itself sets `content_is_image`.
 
     A model whose prior of styles is a mixture says of how many `components`. It takes one of them, counted
     from 0, as `component` in `sample_style`, and has `component_probabilities`.
@@ -24,6 +25,7 @@ class Translator(nn.Module):
     has_content: bool = True
     has_style: bool = True
     has_style_prior: bool = True
+    content_is_image: bool = False
     components: int = 0
     missing: ClassVar[dict[str, str]] = {}
 
@@ -32,6 +34,33 @@ class Translator(nn.Module):
         """The (source, target) pairs of domains between which it translates: all, where it says nothing
         else."""
         return tuple(permutations(range(len(self.domains)), 2))
+
+    @property
+    def takes_style(self) -> bool:
+        """Whether `decode` takes a style; where not, it is given None."""
+        return self.has_style or self.has_style_prior
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether a content is a code rather than the image itself."""
+        return self.has_content and not self.content_is_image
+
+    @property
+    def encodes_every_domain(self) -> bool:
+        """Whether contents of every domain are encoded, rather than of those alone that are translated."""
+        return {source for source, _ in self.directions} == set(range(len(self.domains)))
+
+    def rebuilds(self, domain: int) -> bool:
+        """Whether an image of this domain can be decoded from its own content and style: the model
+        translates from the domain and to it, and where the content is the image, to itself."""
+        if self.content_is_image:
+            return self.has_style and (domain, domain) in self.directions
+        return self.has_style and all(domain in ends for ends in zip(*self.directions))
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What else of the model decides the numbers, such as what it does in eval mode. Plain values."""
+        return {}
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
         """What the domains share, seen from one image of `domain` alone. [B, 3, H, W] -> content [B, ...]."""
@@ -56,11 +85,11 @@ class Translator(nn.Module):
         pass through its networks."""
         return self.encode_style(image, domain), self.component_probabilities(image, domain)
 
-    def decode(self, content: Tensor, style: Tensor, domain: int) -> Tensor:
+    def decode(self, content: Tensor, style: Tensor | None, domain: int) -> Tensor:
         """The image of `domain` that has this content and this style. -> [B, 3, H, W] in [-1, 1]."""
         raise NotImplementedError
 
-    def translate(self, image: Tensor, source: int, target: int, style: Tensor) -> Tensor:
+    def translate(self, image: Tensor, source: int, target: int, style: Tensor | None = None) -> Tensor:
         """The content of `image` (of domain `source`) shown in domain `target` with `style`."""
         return self.decode(self.encode_content(image, source), style, target)
 

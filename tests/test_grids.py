@@ -5,8 +5,9 @@ from PIL import Image
 from dataloader import open_dataset
 from dataloader.dataset import Batch
 from models.iiae import IIAE
+from models.translator import Translator
 from solvers.visualization.grids import GAP, draw_grid, save_png, to_uint8, transfer_grid, translation_grid
-from solvers.visualization.pictures import fixed_batch
+from solvers.visualization.pictures import fixed_batch, save_pictures
 
 
 def solid(*rgb: float) -> torch.Tensor:
@@ -92,13 +93,35 @@ def test_a_transfer_grid_has_contents_down_and_styles_across(digits_folder):
     assert np.abs(place[::2, ::2].astype(int) - to_uint8(made[0])).max() <= 1
 
 
-def test_a_model_without_styles_gets_a_grid_without_their_columns():
-    model = IIAE(32, base_width=4).eval()
-    model.has_style = model.has_style_prior = False
-    images = torch.zeros(2, 3, 32, 32)
+class Negative(Translator):
+    """Shows an image of x as its negative, which is no style's matter."""
+
+    domains, directions = ("x", "y"), ((0, 1),)
+    has_style = has_style_prior = False
+    content_is_image = True
+
+    def encode_content(self, image, domain):
+        return image
+
+    def decode(self, content, style, domain):
+        assert style is None and domain == 1
+        return -content
+
+
+def test_a_model_without_styles_gets_a_grid_of_input_translation_and_truth():
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
     batch = Batch((images, images), ({}, {}))
-    picture = translation_grid(model, batch, 0, 1, seed=0, randoms=3, paired=True)
-    assert picture.shape[1] == GAP + 2 * (64 + GAP)
+    picture = translation_grid(Negative(), batch, 0, 1, seed=0, randoms=3, paired=True)
+    assert picture.shape[1] == GAP + 3 * (64 + GAP)
+    top = picture.shape[0] - 2 * (64 + GAP)
+    made = picture[top:, GAP + 64 + GAP :][:64, :64]
+    assert np.abs(made[::2, ::2].astype(int) - to_uint8(-images[0])).max() <= 1
+
+
+def test_a_model_of_one_direction_and_no_styles_gets_one_picture(tmp_path, digits_folder):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    save_pictures(Negative(), data, 0, tmp_path, torch.device("cpu"))
+    assert [path.name for path in tmp_path.iterdir()] == ["x_to_y.png"]
 
 
 def test_a_picture_is_written_whole(tmp_path):

@@ -3,7 +3,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from looking import left_out, numbers
+from looking import left_out, numbers, view_of
 from scipy.spatial.distance import cdist
 
 from dataloader import open_dataset
@@ -11,6 +11,7 @@ from dataloader.unpaired import Unpaired
 from models.iiae import IIAE
 from models.translator import Translator
 from solvers.evaluation import retrieval
+from solvers.evaluation.evaluate import measure
 from solvers.evaluation.reconstruction import l1
 from solvers.evaluation.retrieval import RECALLS, chance_recall, ranks_of_partners, recall
 
@@ -131,12 +132,65 @@ def test_unpaired_data_get_reconstruction_errors_over_each_domains_whole_split()
 
 
 class ContentOnly(Known):
+    """Shows every image as white on black."""
+
     has_style = has_style_prior = False
     missing: ClassVar = {"style": "this model has no styles"}
+
+    def decode(self, content, style, domain):
+        assert style is None
+        return content[:, None].expand(-1, 3, -1, -1) * 2 - 1
+
+
+class ImageOnly(ContentOnly):
+    """One direction, and the image itself for a content."""
+
+    content_is_image, directions = True, ((0, 1),)
+
+    def encode_content(self, image, domain):
+        return image
+
+    def decode(self, content, style, domain):
+        assert style is None and domain == 1
+        return super().decode(super().encode_content(content, 0), None, 1)
 
 
 def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = numbers(ContentOnly(), data, "retrieval", "reconstruction")
-    assert set(metrics) == {f"{name}/shared/{way}" for name in RECALLS for way in ("x_to_y", "y_to_x")}
-    assert left_out(ContentOnly(), data)["reconstruction"] == "the model has no style codes"
+    ways = ("x_to_y", "y_to_x")
+    assert set(metrics) == {f"{name}/shared/{way}" for name in RECALLS for way in ways} | {
+        f"translation/l1/{way}" for way in ways
+    }
+    unpaired = Unpaired({name: np.zeros((5, 32, 32, 3), np.uint8) for name in "AB"}, 32)
+    reasons = left_out(ContentOnly(), unpaired, metrics=["reconstruction"])
+    assert reasons == {"reconstruction": "the model has no style codes"}
+
+
+def test_a_model_whose_content_is_the_image_is_measured_by_its_translations_alone(digits_folder):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    found = [measure(view_of(ImageOnly(), data, size)) for size in (7, 360)]
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
+    assert set(found[0][0]) == {"translation/l1/x_to_y"}
+    total = 0.0
+    for i in range(len(data)):
+        (x, y), _ = data.at(np.array([i]))
+        total += np.abs(ContentOnly().translate(x, 0, 1).numpy() - y.numpy()).mean()
+    assert found[0][0]["translation/l1/x_to_y"] == pytest.approx(total / len(data), abs=1e-6)
+    assert "translation/l1" in found[0][1]["numbers"]
+    reasons = found[0][1]["left_out"]
+    for name in ("retrieval", "probes"):
+        assert reasons[name] == "the content is the image itself, not a code"
+
+
+class EncodesOne(Known):
+    directions = ((0, 1),)
+
+
+def test_contents_of_one_domain_are_not_compared_with_another_s(digits_folder):
+    data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
+    metrics = numbers(EncodesOne(), data, "retrieval", "reconstruction")
+    assert set(metrics) == {"translation/reference_l1/x_to_y"}
+    assert left_out(EncodesOne(), data, metrics=["probes"]) == {
+        "probes": "the model does not encode the contents of every domain"
+    }

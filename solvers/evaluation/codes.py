@@ -148,6 +148,14 @@ class Part:
         key = ("reconstruction", domain)
         return self.once(key, lambda: model.decode(self.content(domain), self.style(domain), domain))
 
+    def translation(self, source: int, target: int) -> Tensor:
+        """Of a model that has no styles of images: the images of `source` in `target`, where there is a prior
+        each with a style of its own from it."""
+        if self.view.model.has_style_prior:
+            return self.in_random_style(source, target)
+        key = ("translation", source, target)
+        return self.once(key, lambda: self._in_style(source, target, None))
+
     def in_partners_style(self, source: int, target: int) -> Tensor:
         """Of pairs: the images of `source` in `target`, each with its partner's style."""
         model = self.view.model
@@ -168,7 +176,7 @@ class Part:
             key, lambda: self._in_style(source, target, self.view.random_style_of(items, target))
         )
 
-    def _in_style(self, source: int, target: int, style: Tensor) -> Tensor:
+    def _in_style(self, source: int, target: int, style: Tensor | None) -> Tensor:
         return self.view.model.decode(self.content(source), style, target)
 
     def _reference_style(self, source: int, target: int) -> Tensor:

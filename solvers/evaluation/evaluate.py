@@ -51,6 +51,7 @@ def measure(view: View, *watching: Any) -> tuple[dict[str, float], dict[str, Any
         "split": view.split,
         "images": dict(zip(view.domains, view.counts)),
         "seed": view.seed,
+        "model": view.model.protocol,
         "families": {family.name: family.protocol() for family in families},
         "left_out": left_out,
         "numbers": meanings(families, numbers),

@@ -21,6 +21,8 @@ QUESTIONS = (  # that a reader has, in this order
 )
 NEEDS = {  # what a family may need, and why it is left out without
     "content": ("has_content", "the model has no content codes"),
+    "codes": ("has_codes", "the content is the image itself, not a code"),
+    "codes of all": ("encodes_every_domain", "the model does not encode the contents of every domain"),
     "style": ("has_style", "the model has no style codes"),
     "prior": ("has_style_prior", "the model has no prior of styles"),
     "components": ("components", "the model's prior of styles is no mixture"),

@@ -32,7 +32,7 @@ class Numbers(Family):
 
     name = "probes"
     question = QUESTIONS[2]
-    needs = ("content",)
+    needs = ("content", "codes", "codes of all")
 
     def __init__(self, view: View):
         super().__init__(view)

@@ -20,7 +20,7 @@ class Numbers(Family):
 
     name = "retrieval"
     question = QUESTIONS[0]
-    needs = ("content",)
+    needs = ("content", "codes", "codes of all")
 
     def __init__(self, view: View):
         super().__init__(view)

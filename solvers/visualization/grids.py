@@ -79,15 +79,16 @@ def translation_grid(
 ) -> np.ndarray:
     """One row per image of `source`: it, its reconstruction, its translation with the style of the image of
     `target` in its row, with `randoms` styles drawn from the prior (the same down a column), and that image
-    of `target`."""
+    of `target`. What the model has not is left out; of a model without styles, there is one translation."""
     images, references = batch.images[source], batch.images[target]
     count = min(len(images), len(references))
     images, references = images[:count], references[:count]
     here, there = model.domains[source], model.domains[target]
     columns: dict[str, Tensor] = {f"{here} (input)": images}
     content = model.encode_content(images, source)
-    if model.has_style:
+    if model.rebuilds(source):
         columns["reconstruction"] = model.decode(content, model.encode_style(images, source), source)
+    if model.has_style:
         whose = f"{there}'s own style" if paired else "reference's style"
         columns[f"with {whose}"] = model.decode(content, model.encode_style(references, target), target)
     if model.has_style_prior:
@@ -96,6 +97,8 @@ def translation_grid(
             columns[f"random style {number}"] = model.decode(
                 content, style.expand(count, *style.shape), target
             )
+    if not model.takes_style:
+        columns[f"as {there}"] = model.decode(content, None, target)
     columns[f"{there} (truth)" if paired else f"{there} (reference)"] = references
     rows = list(zip(*columns.values()))
     return draw_grid(rows, list(columns), f"{here} to {there}")

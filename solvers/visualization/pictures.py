@@ -66,7 +66,7 @@ def save_pictures(model: Translator, dataset: Dataset, seed: int, folder: Path, 
         here, there = model.domains[source], model.domains[target]
         way = f"{here}_to_{there}"
         picture = translation_grid(model, first, source, target, seed, randoms=8, paired=dataset.paired)
-        save_png(picture, folder / f"{way}_random_styles.png")
+        save_png(picture, folder / (f"{way}_random_styles.png" if model.takes_style else f"{way}.png"))
         if model.components:
             picture = component_grid(model, first, source, target, seed)
             save_png(picture, folder / f"{way}_by_component.png")
