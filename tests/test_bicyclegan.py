@@ -214,8 +214,10 @@ def test_it_trains_resumes_bit_for_bit_and_tests(make, tmp_path, monkeypatch):
     again = check_resumes(make, tmp_path, 2, 4)
     again.test()
     metrics = json.loads((tmp_path / "again/results/metrics.json").read_text())
-    metrics.pop("protocol")
+    left_out = metrics.pop("protocol")["left_out"]
     assert all(map(math.isfinite, metrics.values()))
+    assert metrics["translation/reference_l1/x_to_y"] > 0 and {"retrieval", "probes"} <= left_out.keys()
+    assert not any(name.startswith(("reconstruction", "translation/reference_l1/y")) for name in metrics)
     assert metrics["diversity/l1/x_to_y"] > 0 and "diversity/l1/y_to_x" not in metrics
     pictures = {path.name for path in (tmp_path / "again/results").glob("*.png")}
     shown = {"x_to_y_random_styles.png", "content_x_style_y.png", "x_to_y_between_references.png"}

@@ -188,7 +188,8 @@ def test_it_trains_resumes_bit_for_bit_and_tests(variant, make, tmp_path, monkey
     protocol = metrics.pop("protocol")
     assert all(map(math.isfinite, metrics.values()))
     assert metrics["diversity/l1/x_to_y"] > 0 and "diversity/l1/y_to_x" not in metrics
-    assert "reconstruction" in protocol["left_out"]
+    assert metrics["translation/l1/x_to_y"] > 0 and not any(name.endswith("y_to_x") for name in metrics)
+    assert {"retrieval", "probes"} <= protocol["left_out"].keys()
     pictures = {path.name for path in (tmp_path / "again/results").glob("*.png")}
     assert {"x_to_y_random_styles.png", "x_to_y_between_random_styles.png"} <= pictures
     assert not any(name.startswith("y_to_x") for name in pictures)
