@@ -1,5 +1,5 @@
-"""Augmentations of pairs, a whole batch at a time on the device that trains: every draw is one for both images
-of a pair.
+"""Augmentations of pairs, a whole batch at a time on the device that trains: every draw is one for both
+images of a pair.
 
 A pair is float [6, H, W], x above y. The draws come from the device's global generator, which the solver
 seeds by (seed, rank, iteration).

@@ -75,8 +75,14 @@ def test_an_unsharp_mask_adds_what_scipys_blur_takes_away(picture, radius, amoun
 
 @pytest.mark.parametrize(
     ("degrees", "shift", "scale", "shear"),
-    [(0, (0, 0), 1, 0), (5, (0, 0), 1, 0), (0, (0.05, -0.03), 1, 0), (-4, (-0.02, 0.05), 0.95, 5), (3, (0, 0), 1.05, -5)],
-)  # fmt: skip
+    [
+        (0, (0, 0), 1, 0),
+        (5, (0, 0), 1, 0),
+        (0, (0.05, -0.03), 1, 0),
+        (-4, (-0.02, 0.05), 0.95, 5),
+        (3, (0, 0), 1.05, -5),
+    ],
+)
 def test_an_affine_map_is_scipys(picture, degrees, shift, scale, shear):
     images = pair_of(picture, other(picture)).flatten(1, 2)
     height, width = images.shape[2:]
