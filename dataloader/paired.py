@@ -12,8 +12,6 @@ from dataloader.packed import DataError
 from dataloader.sizes import Size, both_sides, jitter_sides, load_sides
 from dataloader.unpaired import random_crop_and_flip
 
-AUGMENTS = ("none", "jitter", "report")
-
 
 class Paired(Dataset):
     """One split of pairs, uint8 [N, h, w, 6], A before B. `direction` AtoB: x is A and y is B; BtoA: the
