@@ -175,7 +175,7 @@ def elsewhere(model: type[Section], key: str) -> str:
         if isinstance(section, type) and issubclass(section, Section) and key in section.model_fields:
             return f"; did you mean {name}.{key}?"
     owners = [name for name, data in DATASETS.items() if key in data.model_fields]
-    return f"; data.{key} is a key of dataset {' and '.join(owners)}" if owners else ""
+    return f"; data.{key} is a key of dataset {', '.join(owners)}" if owners else ""
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

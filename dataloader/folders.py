@@ -1,36 +1,31 @@
 """Folders of pictures as the CycleGAN data sets are laid out: trainA, trainB, trainC ... and testA, testB
 ..., one folder per domain, with pictures of any size and kind.
 
-On first use they are packed into a cache beside them, FOLDER/.packed (or ~/.cache/cross-domain-translation,
-where FOLDER cannot be written), which is made again when the folders change.
+On first use they are packed into a cache beside them (see cache.py), which is made again when the folders
+change.
 """
 
-import argparse
-import hashlib
-import os
 import re
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from dataloader.packed import DataError, locked, new_folder, read_split, write_meta
-from dataloader.packing import list_images, pack_stacks, read_picture, resized
-from dataloader.preprocessing import Parser, is_made, run, whole
-from dataloader.sizes import Size, around, both_sides, fit_within, load_sides, middle_window
+from dataloader.cache import FILTERS, RESIZES, Shape, cached, digest, shaped, sides
+from dataloader.packed import DataError, new_folder, read_split, write_meta
+from dataloader.packing import list_images, pack_stacks, read_picture
+from dataloader.preprocessing import Parser, run
+from dataloader.sizes import Size, both_sides, load_sides
 
 if TYPE_CHECKING:  # workers need no PyTorch
     from dataloader.unpaired import Unpaired
 
 HOW = "fetch one with: bash download/cyclegan.sh NAME (or set path_to_data)"
-RESIZES = ("crop", "squash", "fit")
-FILTERS = ("bilinear", "bicubic")
-CACHE = Path(".cache/cross-domain-translation")  # below the home folder
 EPILOG = """\
 FOLDER holds trainA, trainB ... and testA, testB ...; training does the same when it first uses them.
 
@@ -38,39 +33,6 @@ example:
   python dataloader/folders.py data/horse2zebra --load-size 256
   python dataloader/folders.py data/horse2zebra --load-size 144x192 --resize squash --filter bicubic
 """
-
-
-class Shape(NamedTuple):
-    """The size that pictures are stored in, and how they come to it."""
-
-    size: Size
-    resize: str = "crop"
-    """crop: the middle of a picture, as large as it can be in the size's proportions; squash: all of it,
-    whatever its proportions become; fit: all of it in its proportions, with borders."""
-    filter: str = "bilinear"
-
-    @property
-    def side(self) -> str:
-        """The size as one word: N of a square, else HxW."""
-        height, width = self.size
-        return str(height) if height == width else f"{height}x{width}"
-
-    @property
-    def special(self) -> dict[str, str]:
-        """What differs from a cropped bilinear picture, by key."""
-        usual = self._field_defaults
-        return {name: getattr(self, name) for name in usual if getattr(self, name) != usual[name]}
-
-    @property
-    def folder(self) -> str:
-        """The cache folder's name."""
-        return "-".join((self.side, *self.special.values()))
-
-    @property
-    def options(self) -> str:
-        """These on the command line."""
-        special = (f" --{name} {value}" for name, value in self.special.items())
-        return f"--load-size {self.side}{''.join(special)}"
 
 
 def open_folders(
@@ -118,17 +80,8 @@ def pack_folders(
         "resolution": height if height == width else [height, width],
         **shape.special,  # nothing for what older caches hold, which stay valid
     }
-    beside, elsewhere = folder / ".packed", own_cache(folder)
-    for root in (beside, elsewhere):
-        if (root / shape.folder / split).is_dir() and is_made(root / shape.folder, [split], about):
-            return root / shape.folder / split, []
-    root = beside if can_write(beside) else elsewhere
-    root.mkdir(parents=True, exist_ok=True)
-    with locked(root):  # another process may be making the same
-        made = root / shape.folder / split
-        if is_made(made.parent, [split], about):
-            return made, []
-        return made, write_cache(made, files, shape, about, workers, skip_bad)
+    made = partial(write_cache, files=files, shape=shape, about=about, workers=workers, skip_bad=skip_bad)
+    return cached(folder, shape.folder, split, about, made)
 
 
 def write_cache(
@@ -155,18 +108,8 @@ def write_cache(
 
 
 def shaped_picture(path: Path, shape: Shape) -> np.ndarray:
-    """A picture in this shape: uint8 [H, W, 3], resized with antialiasing. Borders go on with its outermost
-    pixels. Raises DataError."""
-    picture = read_picture(path)
-    width, height = picture.size
-    inner = shape.size
-    if shape.resize == "crop":
-        top, left, high, wide = middle_window((height, width), shape.size)
-        picture = picture.crop((left, top, left + wide, top + high))
-    elif shape.resize == "fit":
-        inner = fit_within((height, width), shape.size)
-    pixels = resized(picture, *inner, shape.filter)
-    return np.pad(pixels, (*around(inner, shape.size), (0, 0)), mode="edge")
+    """The picture in a file in this shape: uint8 [H, W, 3]. Raises DataError."""
+    return shaped(read_picture(path), shape)
 
 
 def find_domains(folder: Path, split: str) -> dict[str, Path]:
@@ -186,43 +129,6 @@ def find_domains(folder: Path, split: str) -> dict[str, Path]:
     if lone := sorted(domains.keys() ^ found.get("train", domains).keys()):
         raise DataError(f"{folder}: domain {lone[0]} is in only one of train and {split}")
     return domains
-
-
-def digest(files: dict[str, list[Path]]) -> str:
-    """SHA-256 of the pictures' domains, names, sizes and times of change."""
-    made = hashlib.sha256()
-    for domain, paths in files.items():
-        for path in paths:
-            facts = path.stat()
-            name = os.fsencode(f"{domain}/{path.name}")
-            made.update(name + f"\0{facts.st_size} {facts.st_mtime_ns}\n".encode())
-    return made.hexdigest()
-
-
-def own_cache(folder: Path) -> Path:
-    """Where the cache of a folder that cannot be written stands."""
-    name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    return Path.home() / CACHE / name
-
-
-def can_write(root: Path) -> bool:
-    """Whether files can be made in `root`, which is made itself where it is not there."""
-    try:
-        root.mkdir(exist_ok=True)
-        trial = root / ".trial"
-        trial.touch()
-        trial.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
-
-
-def sides(text: str) -> Size:
-    """An argument that is a size: N, or HxW."""
-    numbers = [whole(part) for part in text.split("x")]
-    if len(numbers) > 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; N, or HxW as 144x192")
-    return numbers[0], numbers[-1]
 
 
 def main(arguments: list[str]) -> None:

@@ -28,6 +28,7 @@ from dataloader.packed import DataError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # Pillow's others run or read more: EPS
+Source = Any  # what a row is made of: the path of a picture, or several
 CHUNK = 16  # pictures per task
 WORTH_A_WORKER = 200  # pictures that take about as long as a worker takes to start
 MOST_WORKERS = 16  # beyond, workers mostly wait for the disk and for memory
@@ -168,7 +169,7 @@ class Job:
     """What a worker must know: how to make a row of the file, and where rows stand in it."""
 
     target: Path
-    convert: Callable[[Path], np.ndarray]
+    convert: Callable[[Source], np.ndarray]
     shape: tuple[int, ...]
     offset: int
     skip_bad: bool
@@ -179,9 +180,9 @@ class Job:
 
 
 def pack_images(
-    paths: Sequence[Path],
+    paths: Sequence[Source],
     target: Path,
-    convert: Callable[[Path], np.ndarray],
+    convert: Callable[[Source], np.ndarray],
     shape: tuple[int, ...],
     workers: int | None = None,
     skip_bad: bool = False,
@@ -267,7 +268,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _run(
-    job: Job, chunks: list[tuple[int, Sequence[Path]]], workers: int
+    job: Job, chunks: list[tuple[int, Sequence[Source]]], workers: int
 ) -> Iterator[tuple[int, dict[int, str]]]:
     """Per chunk, in order: how many pictures it has, and what is wrong with the bad ones by index."""
     if workers <= 1:
@@ -300,7 +301,7 @@ def _start_worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _pack_chunk(job: Job, first: int, paths: Sequence[Path]) -> dict[int, str]:
+def _pack_chunk(job: Job, first: int, paths: Sequence[Source]) -> dict[int, str]:
     """Write rows first, first + 1 ...; what is wrong with the bad ones by index, where they may be left
     out."""
     bad = {}

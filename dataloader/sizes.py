@@ -35,6 +35,12 @@ def load_sides(load_size: int | Sequence[int] | None, size: Size) -> Size:
     return sides[0], sides[1]
 
 
+def jitter_sides(size: Size) -> Size:
+    """The size that pix2pix resizes pictures to, of which `size` is cut: 286 for 256."""
+    height, width = size
+    return round(height * 286 / 256), round(width * 286 / 256)
+
+
 def fit_within(shape: Size, room: Size) -> Size:
     """The largest size with the proportions of `shape` that fits into `room`."""
     (height, width), (high, wide) = shape, room

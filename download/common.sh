@@ -95,6 +95,16 @@ folder_of() {
   absolute "$2"
 }
 
+# one_of WORD WORD...: whether the first is among the others.
+one_of() {
+  local word="$1" other
+  shift
+  for other in "$@"; do
+    if [ "$word" = "$other" ]; then return; fi
+  done
+  return 1
+}
+
 # is_url TEXT
 is_url() {
   case "$1" in
@@ -306,6 +316,35 @@ open_archive() {
 close_archive() {
   [ -d "$FROM" ] || record "$ARCHIVE"
   rm -rf "$PICTURES"
+}
+
+# take_folder STORE TO INNER NAME MEGABYTES BASE...: the folder that holds INNER in the archive NAME, from the folder
+# FROM or fetched from the first BASE that has it, becomes TO, all or nothing.
+take_folder() {
+  local store="$1" to="$2" inner="$3" name="$4" space="$5" root
+  shift 5
+  [ ! -d "$FROM" ] || [ -f "$FROM/$name" ] || die "$FROM has neither $inner nor $name"
+  open_archive "$store" "$name" - "$space" "${@/%//$name}"
+  root="$(find "$PICTURES" -maxdepth 3 -type d -name "$inner" | sort | head -n 1)"
+  if [ -z "$root" ]; then
+    rm -rf "$PICTURES"
+    [ -d "$FROM" ] || rm -f "$ARCHIVE"
+    die "$name holds no $inner"
+  fi
+  mv "$(dirname "$root")" "$to"
+  close_archive
+}
+
+# copy TO FOLDER...: those of the folders that are there, into TO, all or nothing; links become what they lead to.
+copy() {
+  local work folder
+  work="$(dirname "$1")/.$(basename "$1").copy.part"
+  rm -rf "$work"
+  mkdir "$work"
+  for folder in "${@:2}"; do
+    if [ -d "$folder" ]; then cp -RLp "$folder" "$work/"; fi
+  done
+  mv "$work" "$1"
 }
 
 # preprocess SCRIPT SOURCE TARGET OPTION...: one of dataloader/, with REST as further options; where it fails, so does

@@ -59,48 +59,17 @@ main() {
   fi
   if [ ! -d "$to/trainA" ]; then # nor has another run made it in the meantime
     [ ! -e "$to" ] || rmdir "$to" 2> /dev/null || die "$to holds something else; remove it or name another folder with --to"
-    if [ -d "$FROM/trainA" ]; then copy "$FROM" "$to"; else from_archive "$store" "$to"; fi
+    if [ -d "$FROM/trainA" ]; then copy "$to" "$FROM"/{train,test,val}[A-Z]; else from_archive "$store" "$to"; fi
     what="is ready"
   fi
   pack "$to" "$what"
 }
 
-# one_of WORD WORD...: whether the first is among the others.
-one_of() {
-  local word="$1" other
-  shift
-  for other in "$@"; do
-    if [ "$word" = "$other" ]; then return; fi
-  done
-  return 1
-}
-
-# copy FROM TO: the folders of the domains, all or nothing; links become what they lead to.
-copy() {
-  local work folder
-  work="$(dirname "$2")/.$(basename "$2").copy.part"
-  rm -rf "$work"
-  mkdir "$work"
-  for folder in "$1"/{train,test,val}[A-Z]; do
-    if [ -d "$folder" ]; then cp -RLp "$folder" "$work/"; fi
-  done
-  mv "$work" "$2"
-}
-
 # from_archive STORE TO
 from_archive() {
-  local root bases=("${CYCLEGAN[@]}")
-  [ ! -d "$FROM" ] || [ -f "$FROM/$NAME.zip" ] || die "$FROM has neither trainA nor $NAME.zip"
+  local bases=("${CYCLEGAN[@]}")
   if one_of "$NAME" "${DRIT_NAMES[@]}"; then bases=("${DRIT[@]}"); fi
-  open_archive "$1" "$NAME.zip" - 2000 "${bases[@]/%//$NAME.zip}"
-  root="$(find "$PICTURES" -maxdepth 3 -type d -name trainA | sort | head -n 1)"
-  if [ -z "$root" ]; then
-    rm -rf "$PICTURES"
-    [ -d "$FROM" ] || rm -f "$ARCHIVE"
-    die "$NAME.zip holds no trainA"
-  fi
-  mv "$(dirname "$root")" "$2"
-  close_archive
+  take_folder "$1" "$2" trainA "$NAME.zip" 2000 "${bases[@]}"
 }
 
 # pack FOLDER WHAT: into the cache that training reads, and say WHAT.

@@ -165,7 +165,7 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
         ("training=3", ["training: got 3", "an object"]),
         ("id=../x", ["id: got", "names a folder"]),
         ("training.restored_model_path=x", ["training.resume_iters is 0", "latest"]),
-        ("load_size=286", ["load_size is no key", "data.load_size is a key of dataset Folders"]),
+        ("load_size=286", ["load_size is no key", "a key of dataset Pairs, Edges, Folders"]),
         ("batch_size=8", ["batch_size is no key", "did you mean training.batch_size?"]),
         ('data.domains=["cat", "dog"]', ["data.domains is no key", "a key of dataset AFHQ"]),
         ("data=3", ["data: got 3", "an object"]),
@@ -185,11 +185,20 @@ def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(ov
         ("iiae_afhq", 'data.domains=["cat", "cat"]', ["data.domains: got", "two different domains"]),
         ("iiae_afhq", "data.domain=3", ["data.domain is no key", "did you mean data.domains?"]),
         ("drit_yosemite", "data.load_size=200", ["data.load_size of at least the resolution, [216, 216]"]),
+        ("iiae_mnist", "dataset=Pairs data.load_size=200", ["data.load_size of at least the resolution"]),
+        ("iiae_mnist", "dataset=Pairs data.layout=half", ["data.layout", '"half"', "pair_folders"]),
+        ("iiae_mnist", "dataset=Edges data.direction=BA", ["data.direction", '"BA"', "BtoA"]),
+        (
+            "iiae_mnist",
+            "dataset=Edges data.layout=halves",
+            ["no key", "a key of dataset Pairs"],
+        ),
         ("drit_yosemite", "resolution=50", ["resolution: got 50", "a multiple of 4 from 32 up"]),
     ],
 )
 def test_the_section_data_has_the_keys_of_its_data_set(name, override, parts):
-    line = refusal(ROOT / f"configs/{name}.json", override)
+    words = override.replace(" data.", "\ndata.").split("\n")  # two keys
+    line = refusal(ROOT / f"configs/{name}.json", *words)
     assert all(part in line for part in parts), line
 
 

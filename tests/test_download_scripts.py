@@ -1,4 +1,4 @@
-"""cars.sh, afhq.sh, cyclegan.sh and mnist_m.sh against a server that misbehaves: a whole set or none."""
+"""The scripts that fetch a set of pictures, against a server that misbehaves: a whole set or none."""
 
 import io
 import stat
@@ -20,16 +20,27 @@ from dataloader.toy_cars import mat_bytes
 __all__ = ["server"]  # a fixture
 
 MNIST = SHARED / "data" / "mnist"
-ARCHIVES = {"cars": "nips2015-analogy-data.tar.gz", "afhq": "afhq.zip", "cyclegan": "horse2zebra.zip"}
-SETS = {"cars": ("Cars", 8, {}), "afhq": ("AFHQ", 16, {}), "cyclegan": ("Folders", 16, {})}
-OPTIONS = {"cars": ["--test-from", 3], "afhq": ["--resolution", 16], "cyclegan": ["--load-size", 16]}
-LENGTHS = {"cars": 2 * 4 * 23, "afhq": 3, "cyclegan": 3}
+ARCHIVES = {
+    "cars": "nips2015-analogy-data.tar.gz",
+    "afhq": "afhq.zip",
+    "cyclegan": "horse2zebra.zip",
+    "pix2pix": "facades.tar.gz",
+}
+SETS = {"cars": ("Cars", 8), "afhq": ("AFHQ", 16), "cyclegan": ("Folders", 16), "pix2pix": ("Pairs", 16)}
+OPTIONS = {
+    "cars": ["--test-from", 3],
+    "afhq": ["--resolution", 16],
+    "cyclegan": ["--load-size", 16],
+    "pix2pix": ["--resolution", 16],
+}
+LENGTHS = {"cars": 2 * 4 * 23, "afhq": 3, "cyclegan": 3, "pix2pix": 3}
+FIRST = {"cyclegan": ["horse2zebra"], "pix2pix": ["facades"]}
+TARS = ("cars", "pix2pix")
 
 
 def script(name: str, source: object, target: Path, cars_md5: str = "-") -> subprocess.CompletedProcess:
     """The script, making small pictures; `cars_md5` is what cars.sh takes for the published checksum."""
-    first = ["horse2zebra"] if name == "cyclegan" else []
-    words = [*first, "--from", source, "--to", target, "--", *OPTIONS[name]]
+    words = [*FIRST.get(name, []), "--from", source, "--to", target, "--", *OPTIONS[name]]
     return call("bash", ROOT / "download" / f"{name}.sh", *words, CARS_MD5=cars_md5)
 
 
@@ -45,23 +56,28 @@ def members(name: str) -> list[tuple[str, bytes]]:
         views = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3, 24, 4), np.uint8)
         folder = "nips2015-analogy-data/data/cars"
         return [(f"{folder}/car_{n:03}_mesh.mat", mat_bytes(im)) for n, im in enumerate(views, 1)]
-    folders = (
-        ("afhq/train/cat", "afhq/train/dog", "afhq/val/cat", "afhq/val/dog")
-        if name == "afhq"
-        else ("horse2zebra/trainA", "horse2zebra/trainB", "horse2zebra/testA", "horse2zebra/testB")
-    )
+    folders = {
+        "afhq": ("afhq/train/cat", "afhq/train/dog", "afhq/val/cat", "afhq/val/dog"),
+        "cyclegan": (
+            "horse2zebra/trainA",
+            "horse2zebra/trainB",
+            "horse2zebra/testA",
+            "horse2zebra/testB",
+        ),
+        "pix2pix": ("facades/train", "facades/val"),
+    }[name]
     places = [(folder, index) for folder in folders for index in range(3)]
     return [(f"{folder}/n{index}.jpg", jpeg(seed)) for seed, (folder, index) in enumerate(places)]
 
 
 def archive(name: str, path: Path, *more: tuple[str, object]) -> bytes:
-    made = tar_of if name == "cars" else zip_of
+    made = tar_of if name in TARS else zip_of
     return made(path, *members(name), *more).read_bytes()
 
 
 def open_set(name: str, target: Path) -> int:
-    dataset, resolution, options = SETS[name]
-    return len(open_dataset(DATASETS[dataset].opener, target, "train", resolution, **options))
+    dataset, resolution = SETS[name]
+    return len(open_dataset(DATASETS[dataset].opener, target, "train", resolution))
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
@@ -83,7 +99,7 @@ def test_a_dropped_connection_is_resumed_to_a_whole_set_and_a_second_run_asks_no
 
 def hostile(name: str, attack: str, folder: Path) -> bytes:
     path = folder / "whole"
-    if attack == "link" and name != "cars":
+    if attack == "link" and name not in TARS:
         return zip_of(path, ("link", b"../../../secret"), mode=stat.S_IFLNK | 0o777).read_bytes()
     member = {
         "dots": ("afhq/../../../../evil", b"x"),
@@ -130,7 +146,7 @@ def test_a_folder_with_the_archive_or_with_its_files_is_only_read(name, tmp_path
     archive(name, local / ARCHIVES[name])
     files = tmp_path / "files"
     for path, content in members(name):
-        place = files / (path.partition("/")[2] if name == "cyclegan" else path)
+        place = files / (path.partition("/")[2] if name in FIRST else path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
     before = contents(local), contents(files)
@@ -143,11 +159,33 @@ def test_a_folder_with_the_archive_or_with_its_files_is_only_read(name, tmp_path
     assert arrays[0] == arrays[1] != []
 
 
-def test_an_archive_without_what_it_should_hold_makes_no_set(server, tmp_path):
-    zip_of(tmp_path / "whole", ("readme.txt", b"x"))
-    server.serve("horse2zebra.zip", (tmp_path / "whole").read_bytes())
-    refused(script("cyclegan", server.url(), tmp_path / "data" / "set"), "holds no trainA")
+@pytest.mark.parametrize(
+    ("name", "made", "inner"), [("cyclegan", zip_of, "trainA"), ("pix2pix", tar_of, "train")]
+)
+def test_an_archive_without_what_it_should_hold_makes_no_set(name, made, inner, server, tmp_path):
+    made(tmp_path / "whole", ("readme.txt", b"x"))
+    server.serve(ARCHIVES[name], (tmp_path / "whole").read_bytes())
+    refused(script(name, server.url(), tmp_path / "data" / "set"), f"holds no {inner}")
     assert contents(tmp_path / "data").keys() == {"downloads/.lock"}
+
+
+def test_pix2pix_names_its_sets_and_the_direction_of_each(tmp_path):
+    def pix2pix(*words: object) -> subprocess.CompletedProcess:
+        return call("bash", ROOT / "download" / "pix2pix.sh", *words)
+
+    assert "cityscapes edges2handbags edges2shoes facades maps night2day" in pix2pix("--help").stdout
+    refused(pix2pix("facade"), "facade is none of cityscapes", status=2)
+    refused(pix2pix("maps", "facades"), "one NAME at a time", status=2)
+    refused(pix2pix(), "NAME is missing", status=2)
+    (tmp_path / "files" / "train").mkdir(parents=True)
+    (tmp_path / "files" / "test").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "files" / split / "1.jpg").write_bytes(jpeg(1))
+    for name, direction in (("facades", "BtoA"), ("maps", "AtoB"), ("mine", "AtoB")):
+        result = pix2pix(
+            name, "--from", tmp_path / "files", "--to", tmp_path / name, "--", "--resolution", 16
+        )
+        assert result.returncode == 0 and f"data.direction={direction}" in result.stdout.splitlines()[-1]
 
 
 # mnist_m.sh

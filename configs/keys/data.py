@@ -6,9 +6,46 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from configs.keys.common import Data, Size, Whole
+from configs.keys.common import Data, Flag, Size, Whole
 
 LoadSide = Annotated[Whole, Field(ge=32, le=2048)]
+LoadSize = LoadSide | Annotated[list[LoadSide], Field(min_length=2, max_length=2)]
+
+
+def check_load_size(given: int | list[int] | None, size: Size) -> None:
+    """That it is no smaller than the images. Raises ValueError."""
+    low = (given, given) if isinstance(given, int) else given or size
+    if low[0] < min(size) if isinstance(given, int) else low[0] < size[0] or low[1] < size[1]:
+        raise ValueError(f"data.load_size of at least the resolution, {list(size)}, not {given}")
+
+
+def sides(given: int | list[int] | None) -> int | tuple[int, ...] | None:
+    """As the openers take it."""
+    return tuple(given) if isinstance(given, list) else given
+
+
+class Paired(Data):
+    """What all pairs of pictures take that are augmented."""
+
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    """AtoB: x is A and y is B; BtoA: the other way round (facades: labels to photographs)."""
+    augment: Literal["none", "jitter", "report"] = "jitter"
+    """In training, alike for both images of a pair. jitter: resize to load_size, crop at random, mirror, as
+    pix2pix; report: then an affine map, brightness, contrast, saturation, sharpness, blur and unsharp mask
+    too, as the paired VAE-GAN hybrid's report."""
+    load_size: LoadSize | None = None
+    """Augmentations resize to this, a number or [height, width], before they crop to the resolution. A number
+    is the shorter side of a picture shaped like the resolution. Null: 286/256 of it. Tests show pictures
+    whole."""
+    flip: Flag = True
+    """Whether augmentations mirror, each pair with probability 1/2."""
+
+    def check(self, size: Size) -> None:
+        check_load_size(self.load_size, size)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {**self.model_dump(), "load_size": sides(self.load_size)}
 
 
 class DigitsCDCBData(Data):
@@ -34,6 +71,33 @@ class CarsData(Data):
     name: ClassVar[str] = "Cars"
     made_by: ClassVar[str] = "bash download/cars.sh (--toy: rendered here, no download)"
     opener: ClassVar[str] = "dataloader.cars:open_cars"
+
+
+class PairsData(Paired):
+    """Pairs of pictures of any size: A and B as halves of one file, trainA and trainB with equal names, or a
+    folder for each pair."""
+
+    name: ClassVar[str] = "Pairs"
+    made_by: ClassVar[str] = "bash download/pix2pix.sh NAME, or your own folders"
+    opener: ClassVar[str] = "dataloader.pairs:open_pairs"
+
+    layout: Literal["auto", "halves", "folders", "pair_folders"] = "auto"
+    """halves: files in train/ whose left half is A and right half B; folders: trainA/ and trainB/;
+    pair_folders: a folder for each pair in train/, by name B before A; auto: whichever is there."""
+    resize: Literal["crop", "squash", "fit"] = "crop"
+    """Of pictures of other proportions: crop takes the middle, as large as it can be; squash all of it, out
+    of proportion (as pix2pix); fit all of it in proportion, between borders of its edges' colours."""
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of resizing, antialiased (pix2pix: bicubic)."""
+
+
+class EdgesData(Paired):
+    """A: edges, black on white, B: the photograph that they are of; patches of scikit-learn's two
+    photographs, made on first use."""
+
+    name: ClassVar[str] = "Edges"
+    made_by: ClassVar[str] = "itself, on first use"
+    opener: ClassVar[str] = "dataloader.edges:open_edges"
 
 
 class AFHQData(Data):
@@ -67,7 +131,7 @@ class FoldersData(Data):
     made_by: ClassVar[str] = "bash download/cyclegan.sh NAME, or your own folders"
     opener: ClassVar[str] = "dataloader.folders:open_folders"
 
-    load_size: LoadSide | Annotated[list[LoadSide], Field(min_length=2, max_length=2)] | None = None
+    load_size: LoadSize | None = None
     """Resize to this, a number or [height, width], then crop to the resolution: at random in training, the
     middle otherwise (DRIT: 256 to 216). A number is the shorter side of a picture shaped like the resolution.
     Null: no crop."""
@@ -78,16 +142,11 @@ class FoldersData(Data):
     """Of resizing, antialiased (DRIT's authors: bicubic)."""
 
     def check(self, size: Size) -> None:
-        given = self.load_size
-        low = (given, given) if isinstance(given, int) else given or size
-        if low[0] < min(size) if isinstance(given, int) else low[0] < size[0] or low[1] < size[1]:
-            raise ValueError(f"data.load_size of at least the resolution, {list(size)}, not {given}")
+        check_load_size(self.load_size, size)
 
     @property
     def options(self) -> dict[str, Any]:
-        size = self.load_size
-        loaded = tuple(size) if isinstance(size, list) else size
-        return {"load_size": loaded, "resize": self.resize, "filter": self.filter}
+        return {"load_size": sides(self.load_size), "resize": self.resize, "filter": self.filter}
 
 
 class MnistMData(Data):
@@ -109,5 +168,5 @@ class ColourModesData(Data):
 DATASETS: dict[str, type[Data]] = {
     value.name: value
     for value in list(vars().values())
-    if isinstance(value, type) and issubclass(value, Data) and value is not Data
+    if isinstance(value, type) and issubclass(value, Data) and hasattr(value, "name")
 }
