@@ -128,6 +128,19 @@ def test_what_sees_one_image_shares_no_weight_with_anything():
     assert len(set(pointers)) == len(pointers)
 
 
+def test_with_a_tied_trunk_a_domains_codes_come_from_the_same_features():
+    tied, apart = map_model(tied_trunk=True).eval(), map_model().eval()
+    x, y = torch.rand(2, 2, 3, 32, 32) * 2 - 1
+    assert torch.equal(tied.features(y, 1), tied.zy_encoder.downsample(y))
+    state = tied.state_dict()
+    for own, shared in (("zx_encoder", "FE"), ("zy_encoder", "FE_y")):
+        trunk = {k: v for k, v in state.items() if k.startswith(f"{own}.downsample")}
+        state |= {k.replace(own, shared): v for k, v in trunk.items()}
+    apart.load_state_dict(state)
+    for image, domain in ((x, 0), (y, 1)):
+        assert torch.equal(tied.reconstruct(image, domain), apart.reconstruct(image, domain))
+
+
 def test_weights_start_as_in_the_authors_code():
     model = map_model(64, base_width=16, shared_dim=32)
     w = model.FE.downsample[1][0].weight
