@@ -19,29 +19,29 @@ def both_sides(resolution: int | tuple[int, int]) -> tuple[int, int]:
 
 
 class Gaussian(NamedTuple):
-    """A diagonal Gaussian: `mean` and `logvar`, both float32 [B, D]."""
+    """A diagonal Gaussian: `mean` and `logvar`, both float32 [B, D] or maps [B, D, H, W]."""
 
     mean: Tensor
     logvar: Tensor
 
     @classmethod
     def from_features(cls, features: Tensor) -> "Gaussian":
-        """Split [B, 2D] into mean and logvar, in float32 whatever the networks ran in, logvar clamped from
-        above."""
+        """Split [B, 2D, ...] into mean and logvar, in float32 whatever the networks ran in, logvar clamped
+        from above."""
         mean, logvar = features.float().chunk(2, dim=1)
         return cls(mean, logvar.clamp(max=LOGVAR_MAX))
 
     def sample(self) -> Tensor:
-        """A reparameterised draw [B, D] from the global generator."""
+        """A reparameterised draw, shaped as the mean, from the global generator."""
         return self.mean + torch.exp(0.5 * self.logvar) * torch.randn_like(self.mean)
 
 
-def down(in_channels: int, out_channels: int) -> nn.Sequential:
-    """[B, in, H, W] -> [B, out, H/2, W/2]: 4x4 convolution of stride 2, BatchNorm, LeakyReLU(0.02)."""
+def down(in_channels: int, out_channels: int, slope: float = 0.02) -> nn.Sequential:
+    """[B, in, H, W] -> [B, out, H/2, W/2]: 4x4 convolution of stride 2, BatchNorm, LeakyReLU(slope)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1),
         nn.BatchNorm2d(out_channels),
-        nn.LeakyReLU(0.02),
+        nn.LeakyReLU(slope),
     )
 
 
@@ -64,6 +64,21 @@ def init_kaiming(module: nn.Module, skip: Collection[nn.Module] = ()) -> None:
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and layer not in skip:
             nn.init.kaiming_normal_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def init_as_tensorflow(module: nn.Module) -> None:
+    """As the TensorFlow code of IIAE's authors: weights of convolutions N(0, 0.02), of linear layers Glorot's
+    uniform, of BatchNorm N(1, 0.02), and biases zero."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+        else:
+            continue
+        nn.init.zeros_(layer.bias)
 
 
 # --- Blocks of DRIT. Sub-modules are numbered as in the authors' code, so that its checkpoints load.

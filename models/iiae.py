@@ -3,8 +3,10 @@
 Paired images x and y. z^x and z^y hold what is exclusive to each domain, z^s what they share. Training sees
 the joint posterior q(z^s|x,y); test time sees r^x(z^s|x) or r^y(z^s|y), which are pulled toward it.
 
-At 256 x 256 with the default widths, modules, names and shapes equal the public PyTorch reference (84,271,238
-parameters), so that its checkpoints load.
+Two architectures: z^s is a vector, as in the public PyTorch reference, or a map, as in the authors' own
+TensorFlow code, with which the paper's numbers for facades and maps were made. With the vector, at 256 x 256
+with the default widths, modules, names and shapes equal the reference (84,271,238 parameters), so that its
+checkpoints load.
 """
 
 from itertools import pairwise
@@ -13,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Gaussian, both_sides, down, init_kaiming, up
+from models.blocks import Gaussian, append, both_sides, down, init_as_tensorflow, init_kaiming, up
 from models.translator import Translator
 
 
@@ -30,7 +32,8 @@ class IIAEOutput(NamedTuple):
 
 
 class IIAE(Translator):
-    """The networks of IIAE. Domain 0 is x, domain 1 is y; content is z^s [B, shared_dim], style z^x or z^y
+    """The networks of IIAE. Domain 0 is x, domain 1 is y; content is z^s, [B, shared_dim] or with
+    `shared_code` "map" [B, shared_dim, H/2^(stages+1), W/2^(stages+1)]; style is z^x or z^y
     [B, exclusive_dim].
 
     `resolution` is a power of two from 32 up, or (height, width) of such. `stages` halvings lead to the
@@ -40,6 +43,10 @@ class IIAE(Translator):
     through one trunk instead of two. With `posterior_init` "small" instead of the reference's "kaiming", the
     layers that give means and logvars keep PyTorch's own smaller weights, so that the posteriors start near
     N(0, I).
+
+    With `shared_code` "map" no two encoders share a weight (but for `tied_trunk`), and all weights start as
+    in the authors' code, `posterior_init` "normal". At 256 x 256 the code is 8 x 8 x 128, 8,192 numbers; None
+    for `stages` leaves it 8 high or wide at every size.
     """
 
     domains = ("x", "y")
@@ -55,25 +62,37 @@ class IIAE(Translator):
         tied_trunk: bool = False,
         dropout: float = 0.5,
         posterior_init: str = "kaiming",
+        shared_code: str = "vector",
     ):
         super().__init__()
         size = both_sides(resolution)
         check_size(size)
-        stages = default_stages(min(size)) if stages is None else stages
+        mapped = shared_code == "map"
+        if stages is None:
+            stages = map_stages(min(size)) if mapped else default_stages(min(size))
         check_stages(min(size), stages)
+        if mapped and shared_trunk:
+            raise ValueError("a shared code that is a map has a trunk per domain; set shared_trunk to false")
+        if mapped != (posterior_init == "normal"):
+            raise ValueError('posterior_init "normal" goes with shared_code "map", and only with it')
         self.exclusive_dim = exclusive_dim
-        trunk = {"base_width": base_width, "stages": stages}
+        widths = {"base_width": base_width, "stages": stages}
+        trunk = {**widths, "slope": 0.2 if mapped else 0.02}
         self.zx_encoder = ExclusiveEncoder(size, exclusive_dim, **trunk)
         self.zy_encoder = ExclusiveEncoder(size, exclusive_dim, **trunk)
         if tied_trunk and shared_trunk:
             raise ValueError("tied_trunk ties each domain's own trunk; set shared_trunk to false")
         self.FE = None if tied_trunk else Trunk(**trunk)
         self.FE_y = None if tied_trunk or shared_trunk else Trunk(**trunk)
-        self.zs_encoder = SharedEncoder(size, shared_dim, images=2, **trunk)
-        self.zx_s_encoder = SharedEncoder(size, shared_dim, images=1, **trunk)
-        self.zy_s_encoder = SharedEncoder(size, shared_dim, images=1, **trunk)
-        self.x_decoder = Decoder(size, exclusive_dim + shared_dim, dropout=dropout, **trunk)
-        self.y_decoder = Decoder(size, exclusive_dim + shared_dim, dropout=dropout, **trunk)
+        encoder, decoder = (MapEncoder, MapDecoder) if mapped else (SharedEncoder, Decoder)
+        self.zs_encoder = encoder(size, shared_dim, images=2, **widths)
+        self.zx_s_encoder = encoder(size, shared_dim, images=1, **widths)
+        self.zy_s_encoder = encoder(size, shared_dim, images=1, **widths)
+        self.x_decoder = decoder(size, exclusive_dim + shared_dim, dropout=dropout, **widths)
+        self.y_decoder = decoder(size, exclusive_dim + shared_dim, dropout=dropout, **widths)
+        if mapped:
+            init_as_tensorflow(self)
+            return
         posterior_layers = () if posterior_init == "kaiming" else posterior_heads(self)
         init_kaiming(self, skip=posterior_layers)
 
@@ -103,7 +122,7 @@ class IIAE(Translator):
         return self.FE_y(image) if domain == 1 and self.FE_y is not None else self.FE(image)
 
     def encode_content(self, image: Tensor, domain: int) -> Tensor:
-        """The mean of r^x(z^s|x) or r^y(z^s|y): [B, shared_dim]."""
+        """The mean of r^x(z^s|x) or r^y(z^s|y): [B, shared_dim] or a map [B, shared_dim, h, w]."""
         encoder = self.zy_s_encoder if domain else self.zx_s_encoder
         return encoder(self.features(image, domain)).mean
 
@@ -124,10 +143,10 @@ class Trunk(nn.Module):
     """`stages` halvings: [B, 3, H, W] -> [B, C, H/2^stages, W/2^stages], widths doubling from `base_width`
     to at most 8 times it."""
 
-    def __init__(self, base_width: int, stages: int):
+    def __init__(self, base_width: int, stages: int, slope: float):
         super().__init__()
         widths = [3, *(base_width * 2 ** min(i, 3) for i in range(stages))]
-        self.downsample = nn.Sequential(*(down(a, b) for a, b in pairwise(widths)))
+        self.downsample = nn.Sequential(*(down(a, b, slope) for a, b in pairwise(widths)))
         self.out_channels = widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -137,8 +156,8 @@ class Trunk(nn.Module):
 class ExclusiveEncoder(Trunk):
     """q(z^x|x) or q(z^y|y): a trunk of its own and one linear layer."""
 
-    def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int):
-        super().__init__(base_width, stages)
+    def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int, slope: float):
+        super().__init__(base_width, stages, slope)
         features = self.out_channels * places(size, stages)
         self.fc_mu_var = nn.Sequential(nn.Linear(features, 2 * latent_dim))
 
@@ -156,7 +175,7 @@ class SharedEncoder(nn.Module):
 
     def __init__(self, size: tuple[int, int], latent_dim: int, images: int, base_width: int, stages: int):
         super().__init__()
-        channels = base_width * 2 ** min(stages - 1, 3)
+        channels = trunk_channels(base_width, stages)
         self.downsample = nn.Sequential(
             nn.Sequential(
                 nn.Conv2d(images * channels, channels, 5, padding=2),
@@ -179,23 +198,66 @@ class Decoder(nn.Module):
 
     def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int, dropout: float):
         super().__init__()
-        widths = [base_width * 2 ** min(i, 4) for i in range(stages, 0, -1)]  # 512, 256, 128, 64 at 256 x 256
-        self.start = (widths[0], *(side >> (stages + 1) for side in size))
-        features = widths[0] * places(size, stages + 1)
+        width = decoder_widths(base_width, stages)[0]
+        self.start = (width, *(side >> (stages + 1) for side in size))
+        features = width * places(size, stages + 1)
         self.z_to_dec = nn.Sequential(
             nn.Sequential(nn.Linear(latent_dim, features), nn.BatchNorm1d(features), nn.ReLU())
         )
-        self.upsample = nn.Sequential(
-            *(
-                up(a, b, dropout if i < 2 else 0.0)
-                for i, (a, b) in enumerate(zip([widths[0], *widths[:-1]], widths))
-            )
-        )
-        self.last_layer = nn.Sequential(nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1), nn.Tanh())
+        self.upsample, self.last_layer = doublings(width, base_width, stages, dropout)
 
     def forward(self, style: Tensor, content: Tensor) -> Tensor:
         features = self.z_to_dec(torch.cat((style, content), dim=1))
         return self.last_layer(self.upsample(features.unflatten(1, self.start))).float()
+
+
+class MapEncoder(nn.Module):
+    """q(z^s|x,y) or r(z^s|.) where z^s is a map: one more halving of the feature maps on top of each other,
+    whose channels are mean and logvar."""
+
+    def __init__(self, size: tuple[int, int], latent_dim: int, images: int, base_width: int, stages: int):
+        super().__init__()
+        channels = images * trunk_channels(base_width, stages)
+        self.conv_mu_var = nn.Conv2d(channels, 2 * latent_dim, 4, stride=2, padding=1)
+
+    def forward(self, features: Tensor) -> Gaussian:
+        return Gaussian.from_features(self.conv_mu_var(features))
+
+
+class MapDecoder(nn.Module):
+    """p(x|z^x,z^s) where z^s is a map: z^x at every place of it, then `stages` + 1 doublings, dropout in the
+    first two, tanh."""
+
+    def __init__(self, size: tuple[int, int], latent_dim: int, base_width: int, stages: int, dropout: float):
+        super().__init__()
+        self.upsample, self.last_layer = doublings(latent_dim, base_width, stages, dropout)
+
+    def forward(self, style: Tensor, content: Tensor) -> Tensor:
+        return self.last_layer(self.upsample(append(content, style))).float()
+
+
+def doublings(
+    channels: int, base_width: int, stages: int, dropout: float
+) -> tuple[nn.Sequential, nn.Sequential]:
+    """From a map of so many channels to an image: `stages` doublings and a last one."""
+    widths = decoder_widths(base_width, stages)
+    upsample = nn.Sequential(
+        *(
+            up(a, b, dropout if i < 2 else 0.0)
+            for i, (a, b) in enumerate(zip([channels, *widths[:-1]], widths))
+        )
+    )
+    return upsample, nn.Sequential(nn.ConvTranspose2d(widths[-1], 3, 4, stride=2, padding=1), nn.Tanh())
+
+
+def decoder_widths(base_width: int, stages: int) -> list[int]:
+    """Channels after each doubling but the last: 512, 256, 128, 64 at 256 x 256."""
+    return [base_width * 2 ** min(i, 4) for i in range(stages, 0, -1)]
+
+
+def trunk_channels(base_width: int, stages: int) -> int:
+    """Channels of a trunk's last map: 256 at 256 x 256."""
+    return base_width * 2 ** min(stages - 1, 3)
 
 
 def posterior_heads(model: IIAE) -> tuple[nn.Module, ...]:
@@ -214,6 +276,12 @@ def default_stages(side: int) -> int:
     the last map stays 16 high or wide."""
     levels = side.bit_length() - 1
     return max(min(4, levels - 2), levels - 4)
+
+
+def map_stages(side: int) -> int:
+    """Halvings in an encoder before the one that gives the map, by the shorter side: 4 at 256, as the
+    authors; at every other size as many as leave a map 8 high or wide."""
+    return side.bit_length() - 5
 
 
 def check_size(size: tuple[int, int]) -> None:

@@ -11,16 +11,18 @@ from models.blocks import Gaussian
 
 
 def kl_to_standard(q: Gaussian) -> Tensor:
-    """KL[q || N(0, I)] in nats, summed over dimensions, averaged over the batch."""
-    return 0.5 * (q.mean.square() + q.logvar.exp() - 1 - q.logvar).sum(dim=1).mean()
+    """KL[q || N(0, I)] in nats, summed over all numbers of a code, averaged over the batch."""
+    return 0.5 * (q.mean.square() + q.logvar.exp() - 1 - q.logvar).flatten(1).sum(dim=1).mean()
 
 
 def kl_between(q: Gaussian, p: Gaussian, tempering: float = 1.0) -> Tensor:
-    """KL[q || p] of diagonal Gaussians in nats, summed over dimensions, averaged over the batch. The squared
-    distance of the means is divided by p's variance to the power `tempering`: with 1 it is the KL, with 0
-    what the PyTorch reference writes, which draws the means together as strongly however sharp p is."""
+    """KL[q || p] of diagonal Gaussians in nats, summed over all numbers of a code, averaged over the batch.
+    The squared distance of the means is divided by p's variance to the power `tempering`: with 1 it is the
+    KL, with 0 what the PyTorch reference writes, which draws the means together as strongly however sharp p
+    is."""
     distance = (q.mean - p.mean).square() * torch.exp(-tempering * p.logvar)
-    return 0.5 * (p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1).sum(dim=1).mean()
+    twice = p.logvar - q.logvar + torch.exp(q.logvar - p.logvar) + distance - 1
+    return 0.5 * twice.flatten(1).sum(dim=1).mean()
 
 
 def adversarial(logits: Sequence[Tensor], target: float) -> Tensor:

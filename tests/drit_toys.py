@@ -59,6 +59,17 @@ def toy_solver(model: str = "DRIT", domains: int = 2, tested: int = 6, **options
     return Toy(config)
 
 
+def make_run(values: dict, folder: Path):
+    """A function that makes a solver of these values, as `check_resumes` asks for."""
+
+    def make(name: str, **training):
+        at = {"run_dir": str(folder / name), "training": {**values["training"], **training}}
+        config = validate({**values, **at}, "toy")
+        return solver_class(config)(config)
+
+    return make
+
+
 def check_resumes(make: Callable, folder: Path, stopped: int, end: int):
     """That a run resumed from iteration `stopped` ends with the tensors of one that never stopped; gives the
     resumed run's solver. `make(name, **training)` gives a solver whose run folder is `folder / name`."""

@@ -30,6 +30,7 @@ def test_the_sample_config_of_the_reference_means_what_it_says():
     assert (t.rec_weight, t.X_kld_weight, t.S_kld_weight, t.inter_kld_weight) == (100.02, 5.02, 0.02, 5.0)
     assert (t.milestones, t.scheduler_gamma, t.kld_scale) == ([10_000, 30_000], 0.5, "dataset")
     assert config.network.model_dump() == {
+        "shared_code": "vector",
         "base_width": 32,
         "stages": None,
         "exclusive_dim": 8,

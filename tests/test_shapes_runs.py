@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drit_toys import TINY, check_resumes, check_tests
+from drit_toys import TINY, check_resumes, check_tests, make_run
 from PIL import Image
 
 from configs.load import ConfigError, validate
@@ -107,17 +107,6 @@ def test_a_classifier_sees_squares(size):
 
 
 # Whole runs
-
-
-def make_run(values: dict, folder: Path):
-    """A function that makes a solver of these values, as `check_resumes` asks for."""
-
-    def make(name: str, **training):
-        at = {"run_dir": str(folder / name), "training": {**values["training"], **training}}
-        config = validate({**values, **at}, "toy")
-        return solver_class(config)(config)
-
-    return make
 
 
 def check_page(run_folder: Path, words: str) -> None:

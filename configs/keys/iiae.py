@@ -1,6 +1,6 @@
 """IIAE's keys (arXiv 2012.04251)."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -62,26 +62,51 @@ class IIAETraining(Training):
         return self
 
 
-class IIAENetwork(Network):
-    """Widths and latent sizes; the defaults are the reference's."""
+MAP_DEFAULTS = {"shared_trunk": False, "posterior_init": "normal"}
 
+
+class IIAENetwork(Network):
+    """Widths and latent sizes; the defaults are the reference's, and with shared_code map the authors'."""
+
+    shared_code: Literal["vector", "map"] = "vector"
+    """What both domains share: vector, as the PyTorch reference; map, as the authors' own code, a map of
+    8 x 8 places at 256 x 256, with the style at every place of it before the decoder. A map has no linear
+    layer to lose the places in, and is what the paper's numbers for facades and maps were made with."""
     base_width: Count = 32
     """Channels of the first convolution; they double up to 8 times this."""
     stages: Annotated[Whole, Field(ge=1, le=9)] | None = None
-    """Halvings in each encoder; null: 4, at 32 x 32 3."""
+    """Halvings in each encoder; null: 4, at 32 x 32 3. With a map one more leads to it; null: as many as
+    leave it 8 high or wide, by the shorter side: 4 at 256 x 256, 2 at 64 x 64."""
     exclusive_dim: Count = 8
     """Length of a style, which one domain has for itself."""
     shared_dim: Count = 128
-    """Length of a content, which both domains share."""
+    """Length of a content, which both domains share; of a map, its channels."""
     shared_trunk: Flag = True
-    """One feature extractor for both domains; false: one each."""
+    """One feature extractor for both domains; false: one each, which with a map is the only way and the
+    default."""
     tied_trunk: Flag = False
     """With shared_trunk false: a domain's feature extractor is its exclusive encoder's trunk."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """In the first two stages of the decoders."""
-    posterior_init: Literal["kaiming", "small"] = "kaiming"
+    posterior_init: Literal["kaiming", "small", "normal"] = "kaiming"
     """Initial weights of the layers that give means and logvars: kaiming, as the reference; small: they start
-    near N(0, I), from which short runs learn faster."""
+    near N(0, I), from which short runs learn faster. With a map normal, of standard deviation 0.02 as the
+    authors', is the only way and the default."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_a_map(cls, given: Any) -> Any:
+        mapped = isinstance(given, dict) and given.get("shared_code") == "map"
+        return {**MAP_DEFAULTS, **given} if mapped else given
+
+    @model_validator(mode="after")
+    def _keys_fit_the_code(self) -> Self:
+        if self.shared_code == "map" and self.shared_trunk:
+            raise ValueError("shared_trunk false with shared_code map, whose domains share no trunk")
+        if (self.shared_code == "map") != (self.posterior_init == "normal"):
+            allowed = "normal" if self.shared_code == "map" else "kaiming or small"
+            raise ValueError(f"posterior_init {allowed} with shared_code {self.shared_code}")
+        return self
 
 
 class IIAEConfig(Config):
