@@ -107,6 +107,7 @@ def whole_run(tmp_path_factory, digits_folder):
             "model_save_freq": 10,
         },
         "network": {"base_width": 4},
+        "test": {"extractors": [], "classifier_iterations": 2},
     }
     path = write_config(config, folder / "c.json")
     done = run_program(path)
@@ -162,6 +163,7 @@ def test_the_saved_config_is_whole_says_the_versions_and_runs_again(whole_run, t
 
 
 COLOURS = [f"{code}/{domain}_colour" for code in ("content", "style") for domain in "xy"]
+WAYS = ("x_to_y", "y_to_x")
 
 
 def test_metrics_have_the_flat_names_of_the_contract(whole_run):
@@ -173,10 +175,13 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
             f"{name}/{kind}/{way}"
             for name in ("retrieval", "retrieval_at_5")
             for kind in ("shared", "exclusive")
-            for way in ("x_to_y", "y_to_x")
+            for way in WAYS
         ),
-        *(f"reconstruction/l1/{domain}" for domain in "xy"),
-        *(f"translation/reference_l1/{way}" for way in ("x_to_y", "y_to_x")),
+        *(f"reconstruction/{kind}/{domain}" for kind in ("l1", "psnr", "ssim") for domain in "xy"),
+        *(f"translation/reference_{kind}/{way}" for kind in ("l1", "psnr", "ssim") for way in WAYS),
+        *(f"translation/digit/{kind}/{way}" for kind in ("random", "reference") for way in WAYS),
+        *(f"translation/colour_error/reference/{way}" for way in WAYS),
+        *(f"translation/{kind}/real_{domain}" for kind in ("digit", "colour_error") for domain in "xy"),
         *(f"diversity/l1/{kind}" for kind in ("x_to_y", "y_to_x", "real_x", "real_y")),
         "probe/gap",
         *(

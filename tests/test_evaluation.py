@@ -135,7 +135,14 @@ def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path
     metrics, run, _ = evaluated(NoPrior(), digits_m(0, 300), unpaired, tmp_path / "run", lambda: train)
     assert {name.partition("/")[0] for name in metrics} == {"reconstruction", "probe", "translation"}
     protocol = json.loads((run.results / "metrics.json").read_text())["protocol"]
-    assert set(protocol["left_out"]) == {"adaptation", "clustering", "diversity", "modes", "retrieval"}
+    assert set(protocol["left_out"]) == {
+        "adaptation",
+        "clustering",
+        "diversity",
+        "modes",
+        "realism",
+        "retrieval",
+    }
     assert protocol["left_out"]["diversity"] == "the model has no prior of styles"
     names = {file.name for file in run.results.iterdir()}
     assert "mnist_to_mnist_m_between_references.gif" in names
@@ -174,7 +181,8 @@ def test_all_numbers_together_read_and_encode_every_image_once(digits_folder, si
     read, read_items = [], data.read
     data.read = lambda *indices: read.extend(indices[0].tolist()) or read_items(*indices)
     model, train = Counted(), open_dataset("dataloader.cdcb:open_digits", digits_folder, "train", 32)
-    found, _ = measure(view_of(model, data, size, open_train=lambda: train, classifier_iterations=2))
+    how = {"open_train": lambda: train, "classifier_iterations": 2, "extractors": []}
+    found, _ = measure(view_of(model, data, size, **how))
     assert {name.partition("/")[0] for name in found} >= {"retrieval", "reconstruction", "probe", "diversity"}
     assert sorted(read) == list(range(len(data)))
     assert model.contents == model.styles == [len(data), len(data)]
@@ -203,7 +211,8 @@ def test_test_metrics_chooses_families_by_name(digits_folder):
 
 def test_every_number_says_what_it_means_and_what_chance_would_be(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
-    found, protocol = measure(view_of(Counted(), data, open_train=lambda: data, classifier_iterations=2))
+    how = {"open_train": lambda: data, "classifier_iterations": 2, "extractors": ["classifier"]}
+    found, protocol = measure(view_of(Counted(), data, **how))
     about = protocol["numbers"]
     assert all(any(name.startswith(start) for start in about) for name in found)
     assert about["retrieval/shared"]["chance"] == pytest.approx(1 / 360)

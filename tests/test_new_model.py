@@ -58,7 +58,7 @@ def test_it_trains_resumes_bit_for_bit_and_tests(project, digits_folder):
         "device": "cpu",
         "threads": 1,
         "training": {"max_iters": 8, "print_freq": 4, "sample_freq": 8, "model_save_freq": 4},
-        "test": {"after_training": False, "batch_size": 128},
+        "test": {"after_training": False, "batch_size": 128, "extractors": [], "classifier_iterations": 2},
         "network": {"style_dim": 3},
     }
     write_config(experiment, project / "toy.json")

@@ -14,6 +14,8 @@ from solvers.evaluation.classifier import target_classifier
 from solvers.evaluation.evaluate import measure
 from solvers.evaluation.translation import shared_labels
 
+ITERATIONS = 120  # of the classifiers
+
 
 class Recolour(Translator):
     """What makes CDCB: content is the ink [B, 1, H, W], style a colour [B, 3], 0 to 1. `forget` shows another
@@ -61,7 +63,7 @@ def found(model, digits, cache, **options):
 
 
 def seen(model, digits, cache, **options):
-    how = {"metrics": ["translation"], "classifier_iterations": 250, **options}
+    how = {"metrics": ["translation"], "classifier_iterations": ITERATIONS, **options}
     view = view_of(model, digits[1], open_train=lambda: digits[0], **how)
     view.cache = cache
     return view

@@ -151,7 +151,7 @@ class Test(Section):
     inception: str = ""
     """The file of Inception's weights for FID (pt_inception-2015-12-05-6726825d.pth); nothing is fetched.
     It needs torch-fidelity."""
-    realism_images: Count = 1_000
+    realism_images: Annotated[Whole, Field(ge=10)] = 1_000
     """Real and translated images of each direction that FID, KID, precision and recall take, at most."""
     adaptation: Adaptation = Field(default_factory=Adaptation)
 
