@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +30,6 @@ PROGRAMS = ("bash ", "python ", "pip ", "torchrun ", "./")
 # Commands that are run elsewhere: the file that does so, and the words in it by which it does.
 ELSEWHERE = {
     "./run_tests.sh": (".ci/run", "exec ./run_tests.sh"),
-    "pip install -r requirements.txt": (
-        "run_train.sh",
-        "pip install --quiet --disable-pip-version-check -r",
-    ),
     "torchrun --nproc-per-node=4 main.py configs/iiae_digits.json": (
         "tests/test_resume.py",
         "def test_two_processes_train_what_one_trains(",
@@ -67,6 +64,7 @@ CUTS_OF = {  # more of them, by model
     "DRIT": {"network.attribute_dim": 3},
     "MDMM": {"network.attribute_dim": 3},
     "GMVAE-DRIT": {"network.gaussian_size": 3, "training.mixture_start": 1},
+    "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
 SMALL_PICTURES = (  # of the noise that untrained models make, which is slow to write
@@ -219,6 +217,13 @@ def offer_archives(server, folder: Path) -> None:
         archive = zip_of(folder / f"{name}.zip", *((f"{name}/{path}", content) for path, content in members))
         for place in ("cyclegan/datasets", "hylee/DRIT/datasets"):
             server.serve(f"{place}/{name}.zip", archive.read_bytes())
+    for name in re.findall(r"download/pix2pix\.sh (\w+)", README):
+        for split in ("train", "val", "test"):
+            (folder / "halves" / split).mkdir(parents=True)
+            noise(3, 80, 40).save(folder / "halves" / split / "1.jpg")
+        with tarfile.open(folder / f"{name}.tar.gz", "w:gz") as archive:
+            archive.add(folder / "halves", name)
+        server.serve(f"pix2pix/datasets/{name}.tar.gz", (folder / f"{name}.tar.gz").read_bytes())
 
 
 def said(project: Path, *words: str) -> str:
@@ -235,7 +240,8 @@ def cut(words: list[str]) -> list[str]:
     """main.py's words with small sizes; iterations that are named become the first."""
     words = [re.sub(r"resume_iters=\d+", "resume_iters=1", word) for word in words]
     config = load_config(words[0], words[1:])
-    cuts = {**CUTS, **CUTS_OF[config.model], **(NARROW if config.model != "IIAE" else {})}
+    drit = config.model in ("DRIT", "MDMM", "GMVAE-DRIT")
+    cuts = {**CUTS, **CUTS_OF[config.model], **(NARROW if drit else {})}
     if words != ["configs/iiae_digits.json"]:  # which alone takes all numbers in test mode
         cuts["test.metrics"] = '["reconstruction"]'
     if config.training.resume_iters:
@@ -243,7 +249,9 @@ def cut(words: list[str]) -> list[str]:
     if config.resolution == [144, 192]:  # the same proportions, a quarter of the size
         cuts |= {"resolution": [36, 48], "data.load_size": [40, 52]}
     else:
-        cuts |= {"resolution": 32} | ({"data.load_size": 36} if config.dataset == "Folders" else {})
+        cuts |= {"resolution": 32} | (
+            {"data.load_size": 36} if config.dataset in ("Folders", "Pairs") else {}
+        )
     return [*words, *(f"{key}={value}" for key, value in cuts.items())]
 
 
