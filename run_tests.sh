@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .venv as run_train.sh does, then runs the tests: ./run_tests.sh [pytest arguments]
+# Makes .venv as run_train.sh does, then runs the tests on all cores: ./run_tests.sh [pytest arguments]
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 "$here/run_train.sh" --setup
 cd "$here"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "$@"

@@ -133,7 +133,12 @@ class NoPrior(Blender):
 def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path):
     train = digits_m(300, 400)
     metrics, run, _ = evaluated(NoPrior(), digits_m(0, 300), unpaired, tmp_path / "run", lambda: train)
-    assert {name.partition("/")[0] for name in metrics} == {"reconstruction", "probe", "translation"}
+    assert {name.partition("/")[0] for name in metrics} == {
+        "reconstruction",
+        "probe",
+        "probe_mlp",
+        "translation",
+    }
     protocol = json.loads((run.results / "metrics.json").read_text())["protocol"]
     assert set(protocol["left_out"]) == {
         "adaptation",

@@ -148,7 +148,8 @@ def test_it_trains_resumes_bit_for_bit_and_tests(make, tmp_path, resolution, bat
     results = tmp_path / "again/results"
     metrics = json.loads((results / "metrics.json").read_text())
     protocol = metrics.pop("protocol")
-    assert set(metrics) == {"iteration", "translation/l1/x_to_y"} and 0 < metrics["translation/l1/x_to_y"] < 2
+    assert set(metrics) == {"iteration", *(f"translation/{kind}/x_to_y" for kind in ("l1", "psnr", "ssim"))}
+    assert 0 < metrics["translation/l1/x_to_y"] < 2
     assert protocol["model"] == {"test_mode": more.get("test_mode", "paper")}
     assert protocol["left_out"]["retrieval"] == "the content is the image itself, not a code"
     pictures = sorted(path.name for path in results.glob("*.*") if path.suffix in (".png", ".gif"))

@@ -120,7 +120,8 @@ def test_halves_are_resized_apart_so_that_they_do_not_mix_at_the_seam(tmp_path):
 def test_scikit_learns_digits_become_what_the_first_use_makes(digits_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(preprocess_mnist, "DATA", tmp_path)
     assert make("digits") == 0
-    assert contents(tmp_path / "Digits-CDCB") == contents(digits_folder)
+    first = {name: made for name, made in contents(digits_folder).items() if not name.startswith(".")}
+    assert contents(tmp_path / "Digits-CDCB") == first  # but for the classifiers that other tests leave there
 
 
 @pytest.mark.parametrize("way", ["module", "script in its folder"])

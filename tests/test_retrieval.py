@@ -160,7 +160,7 @@ def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
     metrics = numbers(ContentOnly(), data, "retrieval", "reconstruction")
     ways = ("x_to_y", "y_to_x")
     assert set(metrics) == {f"{name}/shared/{way}" for name in RECALLS for way in ways} | {
-        f"translation/l1/{way}" for way in ways
+        f"translation/{kind}/{way}" for kind in ("l1", "psnr", "ssim") for way in ways
     }
     unpaired = Unpaired({name: np.zeros((5, 32, 32, 3), np.uint8) for name in "AB"}, 32)
     reasons = left_out(ContentOnly(), unpaired, metrics=["reconstruction"])
@@ -171,7 +171,7 @@ def test_a_model_whose_content_is_the_image_is_measured_by_its_translations_alon
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     found = [measure(view_of(ImageOnly(), data, size)) for size in (7, 360)]
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
-    assert set(found[0][0]) == {"translation/l1/x_to_y"}
+    assert set(found[0][0]) == {f"translation/{kind}/x_to_y" for kind in ("l1", "psnr", "ssim")}
     total = 0.0
     for i in range(len(data)):
         (x, y), _ = data.at(np.array([i]))
@@ -190,7 +190,7 @@ class EncodesOne(Known):
 def test_contents_of_one_domain_are_not_compared_with_another_s(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = numbers(EncodesOne(), data, "retrieval", "reconstruction")
-    assert set(metrics) == {"translation/reference_l1/x_to_y"}
+    assert set(metrics) == {f"translation/reference_{kind}/x_to_y" for kind in ("l1", "psnr", "ssim")}
     assert left_out(EncodesOne(), data, metrics=["probes"]) == {
         "probes": "the model does not encode the contents of every domain"
     }
