@@ -21,6 +21,7 @@ from solvers.run.torchvision_shim import import_torchmetrics
 SMALLEST = 10  # images of each domain, for anything to be said
 SUBSETS, SUBSET = 20, 500  # of KID: how many, and of how many images at most
 NEAR, WIDE = 3, 5  # neighbours: of precision and recall, of density and coverage
+OWN_SCALE = "classifier"  # its features are divided by the root mean square of the real images'
 BLOCK = 1000  # rows of distances held at a time
 SLACK = 1e-12  # of the features' squared norm, by which equal ones may seem apart
 
@@ -41,6 +42,9 @@ class Numbers(Family):
     features of the extractor that the name says; precision and recall (Kynkaanniemi et al., NeurIPS 2019,
     three neighbours); density and coverage (Naeem et al., ICML 2020, five). Beside each stands real_y,
     training images of y in the translations' place.
+
+    The classifier's features have a scale of its own, which KID's kernel would cube: they are divided by the
+    root mean square of the real test images'.
 
     Translations have random styles, of a model without a prior those of references. FID is too large for few
     images, KID is not.
@@ -109,8 +113,9 @@ class Numbers(Family):
                 }
                 if name in train[target]:
                     others[f"real_{self.view.domains[target]}"] = train[target][name]
+                scale = root_mean_square(real) if name == OWN_SCALE else 1.0
                 for end, other in others.items():
-                    scores = compared(real, other, self.view.seed)
+                    scores = compared(real / scale, other / scale, self.view.seed)
                     found |= {f"{kind}/{name}/{end}": score for kind, score in scores.items()}
         return {name: found[name] for kind in KINDS for name in found if name.startswith(f"{kind}/")}
 
@@ -144,6 +149,10 @@ class Numbers(Family):
             "neighbours": {"precision, recall": NEAR, "density, coverage": WIDE},
             **({"no_real_rows": self.no_real} if self.no_real else {}),
         }
+
+
+def root_mean_square(features: Tensor) -> float:
+    return max(1e-12, features.square().mean().sqrt().item())
 
 
 def double(array: np.ndarray) -> Tensor:
