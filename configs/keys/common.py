@@ -143,7 +143,7 @@ class Test(Section):
     metrics: list[str] | None = None
     """Families of numbers, by name: retrieval, reconstruction, probes, clustering, translation, realism,
     diversity, modes, adaptation. Null: all that model and data allow; [] none."""
-    classifier_iterations: Count = 1_500
+    classifier_iterations: Count = 1_000
     """Of the classifier of real images that judges translations; trained once per data set and resolution."""
     extractors: list[Literal["inception", "lite0", "classifier"]] | None = None
     """Whose features FID, KID, precision and recall are measured by: Inception, EfficientNet-Lite0, the data
