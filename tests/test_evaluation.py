@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, write_config
@@ -13,6 +14,7 @@ import main
 from configs.load import validate
 from dataloader import open_dataset
 from dataloader.packed import DataError, new_folder, write_split
+from solvers.evaluation import codes
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate, measure
 from solvers.evaluation.family import families
@@ -236,3 +238,24 @@ def test_numbers_are_those_of_the_golden_files(name, tmp_path, digits_folder):
     assert main.main([str(write_config(config, tmp_path / "c.json"))]) == 0
     found = json.loads((tmp_path / "run/results/metrics.json").read_text())
     assert {key: found[key] for key in golden["metrics"]} == pytest.approx(golden["metrics"], abs=1e-6)
+
+
+def test_no_number_depends_on_the_batch_size(digits_folder):
+    train, test = (
+        open_dataset("dataloader.cdcb:open_digits", digits_folder, s, 32) for s in ("train", "test")
+    )
+    families = ["retrieval", "reconstruction", "probes", "diversity", "translation"]
+    how = {"open_train": lambda: train, "classifier_iterations": 2}
+    one, other = (numbers(Counted(), test, *families, size=size, **how) for size in (34, 360))
+    assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_rows_that_are_large_stand_in_a_file_and_hold_what_was_put(monkeypatch):
+    monkeypatch.setattr(codes, "IN_MEMORY", 100)
+    rows, values = codes.Rows(50), torch.randn(50, 3)
+    for places in (np.arange(20, 50), np.arange(20)):
+        rows.put(places, values[places])
+    assert isinstance(rows.array, np.memmap) and np.array_equal(rows.array, values.numpy())
+    small = codes.Rows(5)
+    small.put(slice(0, 5), values[:5])
+    assert not isinstance(small.array, np.memmap) and np.array_equal(small.array, values[:5].numpy())
