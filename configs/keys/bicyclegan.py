@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from configs.keys.common import Config, Count, Flag, Network, Resolution, Test, Training, Weight, size_of
+from configs.keys.common import Config, Count, Flag, MultiplesOf16, Network, Training, Weight
 
 
 class BicycleGANTraining(Training):
@@ -49,14 +49,6 @@ class BicycleGANConfig(Config):
     solver: ClassVar[str] = "solvers.bicyclegan:BicycleGANSolver"
     model: Literal["BicycleGAN"]
     training: BicycleGANTraining = Field(default_factory=BicycleGANTraining)
-    test: Test = Field(default_factory=Test)
     network: BicycleGANNetwork = Field(default_factory=BicycleGANNetwork)
-    resolution: Resolution = 256
+    resolution: MultiplesOf16 = 256
     """Of the images, in pixels, in multiples of 16: a number for squares, or [height, width]."""
-
-    @field_validator("resolution")
-    @classmethod
-    def _multiples_of_16(cls, value: int | list[int]) -> int | list[int]:
-        if any(side % 16 for side in size_of(value)):
-            raise ValueError("a multiple of 16 from 32 up, or [height, width] of such")
-        return value

@@ -2,9 +2,18 @@
 experiment itself. Each model's module beside this one adds its own.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 
 def _whole(value: Any) -> Any:
@@ -26,6 +35,17 @@ def _resolution(value: Any) -> Any:
     return sides if isinstance(value, list) else sides[0]
 
 
+def _multiples(step: int) -> Callable[[int | list[int]], int | list[int]]:
+    """Of images whose sides a network halves evenly."""
+
+    def check(value: int | list[int]) -> int | list[int]:
+        if any(side % step for side in size_of(value)):
+            raise ValueError(f"a multiple of {step} from 32 up, or [height, width] of such")
+        return value
+
+    return check
+
+
 Whole = Annotated[int, BeforeValidator(_whole, json_schema_input_type=int)]
 Count = Annotated[Whole, Field(ge=1)]
 Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool | Literal[0, 1])]
@@ -35,6 +55,8 @@ Weight = Annotated[float, Field(ge=0)]
 Side = Annotated[int, Field(ge=32, le=1024)]
 Sides = Annotated[list[Side], Field(min_length=2, max_length=2)]
 Resolution = Annotated[int | list[int], BeforeValidator(_resolution, json_schema_input_type=Side | Sides)]
+MultiplesOf4 = Annotated[Resolution, AfterValidator(_multiples(4))]
+MultiplesOf16 = Annotated[Resolution, AfterValidator(_multiples(16))]
 Size = tuple[int, int]  # height, width
 
 
@@ -216,6 +238,10 @@ class Config(Section):
     """CPU threads for the networks; 0 leaves it to PyTorch."""
     versions: dict[str, str] | None = None
     """Written into a run's config.json; ignored when read."""
+
+    training: Training = Field(default_factory=Training)
+    network: Network = Field(default_factory=Network)
+    test: Test = Field(default_factory=Test)
 
     @field_validator("id")
     @classmethod

@@ -2,19 +2,17 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from configs.keys.common import (
     Config,
     Count,
     Flag,
+    MultiplesOf4,
     Network,
-    Resolution,
-    Test,
     Training,
     Weight,
     Whole,
-    size_of,
 )
 
 
@@ -91,14 +89,6 @@ class DRITConfig(Config):
     solver: ClassVar[str] = "solvers.drit:DRITSolver"
     model: Literal["DRIT"]
     training: DRITTraining = Field(default_factory=DRITTraining)
-    test: Test = Field(default_factory=Test)
     network: DRITNetwork = Field(default_factory=DRITNetwork)
-    resolution: Resolution = 216
+    resolution: MultiplesOf4 = 216
     """Of the images, in pixels, in multiples of 4: a number for squares, or [height, width]."""
-
-    @field_validator("resolution")
-    @classmethod
-    def _multiples_of_4(cls, value: int | list[int]) -> int | list[int]:
-        if any(side % 4 for side in size_of(value)):
-            raise ValueError("a multiple of 4 from 32 up, or [height, width] of such")
-        return value

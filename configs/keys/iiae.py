@@ -11,7 +11,6 @@ from configs.keys.common import (
     Iterations,
     Network,
     Resolution,
-    Test,
     Training,
     Weight,
     Whole,
@@ -113,7 +112,6 @@ class IIAEConfig(Config):
     solver: ClassVar[str] = "solvers.iiae:IIAESolver"
     model: Literal["IIAE"]
     training: IIAETraining = Field(default_factory=IIAETraining)
-    test: Test = Field(default_factory=Test)
     network: IIAENetwork = Field(default_factory=IIAENetwork)
     resolution: Resolution = 256
     """Of the images, in pixels, a power of two: a number for squares, or [height, width]."""

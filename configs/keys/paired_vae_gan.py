@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.keys.common import Config, Count, Network, Test, Training, Weight
+from configs.keys.common import Config, Count, Network, Training, Weight
 
 
 class PairedVAEGANTraining(Training):
@@ -42,7 +42,6 @@ class PairedVAEGANConfig(Config):
     solver: ClassVar[str] = "solvers.paired_vae_gan:PairedVAEGANSolver"
     model: Literal["PairedVAEGAN"]
     training: PairedVAEGANTraining = Field(default_factory=PairedVAEGANTraining)
-    test: Test = Field(default_factory=Test)
     network: PairedVAEGANNetwork = Field(default_factory=PairedVAEGANNetwork)
 
     @model_validator(mode="after")

@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from configs.keys.common import Config, Count, Network, Resolution, Test, Training, Weight, Whole, size_of
+from configs.keys.common import Config, Count, MultiplesOf16, Network, Training, Weight, Whole
 
 
 class Pix2PixTraining(Training):
@@ -48,14 +48,6 @@ class Pix2PixConfig(Config):
     solver: ClassVar[str] = "solvers.pix2pix:Pix2PixSolver"
     model: Literal["pix2pix"]
     training: Pix2PixTraining = Field(default_factory=Pix2PixTraining)
-    test: Test = Field(default_factory=Test)
     network: Pix2PixNetwork = Field(default_factory=Pix2PixNetwork)
-    resolution: Resolution = 256
+    resolution: MultiplesOf16 = 256
     """Of the images, in pixels, in multiples of 16: a number for squares, or [height, width]."""
-
-    @field_validator("resolution")
-    @classmethod
-    def _multiples_of_16(cls, value: int | list[int]) -> int | list[int]:
-        if any(side % 16 for side in size_of(value)):
-            raise ValueError("a multiple of 16 from 32 up, or [height, width] of such")
-        return value

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from configs.keys.common import Config, Count, Network, Test, Training, Weight
+from configs.keys.common import Config, Count, Network, Training, Weight
 
 
 class ToyTraining(Training):
@@ -23,5 +23,4 @@ class ToyConfig(Config):
     solver: ClassVar[str] = "solvers.toy:ToySolver"
     model: Literal["Toy"]
     training: ToyTraining = Field(default_factory=ToyTraining)
-    test: Test = Field(default_factory=Test)
     network: ToyNetwork = Field(default_factory=ToyNetwork)
