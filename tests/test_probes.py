@@ -83,14 +83,10 @@ def test_planted_knowledge_is_found_where_it_is_and_nowhere_else():
     assert found["probe/content/digit"] < 0.2 and found["probe/style/digit"] > 0.6
 
 
-def test_real_codes_of_digits_say_the_digit_and_the_domain_the_same_every_time(digits_folder):
-    found = numbers(Blender(), digits_m(0, 300), "probes", size=100)
+def test_real_codes_of_digits_say_the_digit_and_the_domain_the_same_every_time():
+    found = numbers(Blender(), digits_m(0, 200), "probes", size=100)
     assert found["probe/content/domain"] > 0.9 and found["probe/content/digit"] > 0.4
-    assert numbers(Blender(), digits_m(0, 300), "probes", size=33) == pytest.approx(found, abs=0.02)
-    paired = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
-    assert {"probe/content/domain", "probe/content/digit"} <= set(
-        numbers(Blender(), paired, "probes", size=90)
-    )
+    assert numbers(Blender(), digits_m(0, 200), "probes", size=34) == pytest.approx(found, abs=0.02)
 
 
 def test_without_labels_or_styles_the_rest_is_left_out():
