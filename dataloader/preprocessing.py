@@ -148,8 +148,19 @@ def _ending_cleanly() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        sys.exit(143)
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
+    except Exception:  # what a pool of workers raises when it is left while it starts
+        if stopped:
+            sys.exit(143)
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
