@@ -48,6 +48,9 @@ class Dataset:
     0 up, and `mode_of` tells it of any picture. `colour_domains` are those whose images have one free colour
     each: their labels `x_red`, `x_green` and `x_blue` (for domain x, 0 to 255) say which, and `colour_of`
     tells it of any picture.
+    `attributes` are what an image has (1) or has not (0), each a label of its name in every domain; of each
+    of `exclusive_attributes`, a tuple of their numbers, it has exactly one (kinds of a colour). Where
+    `measures_attributes`, `attributes_of` tells them of any picture.
     """
 
     domains: tuple[str, ...]
@@ -58,6 +61,9 @@ class Dataset:
     size: Size
     mode_domain: int | None = None
     colour_domains: tuple[int, ...] = ()
+    attributes: tuple[str, ...] = ()
+    exclusive_attributes: tuple[tuple[int, ...], ...] = ()
+    measures_attributes: bool = False
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         """The stored items at these indices, one index array per stream, as CPU tensors."""
@@ -82,6 +88,11 @@ class Dataset:
     def colour_of(self, images: Tensor, domain: int) -> Tensor:
         """Where there are `colour_domains`: the free colour of pictures [B, 3, H, W] as of one of them, by
         their looks alone, float [B, 3], RGB from 0 to 1."""
+        raise NotImplementedError
+
+    def attributes_of(self, images: Tensor) -> Tensor:
+        """Where it `measures_attributes`: which of `attributes` pictures [B, 3, H, W] have, by their looks
+        alone and without a network, int64 [B, attributes]."""
         raise NotImplementedError
 
     def __len__(self) -> int:

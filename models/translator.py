@@ -19,6 +19,8 @@ class Translator(nn.Module):
 
     A model whose prior of styles is a mixture says of how many `components`. It takes one of them, counted
     from 0, as `component` in `sample_style`, and has `component_probabilities`.
+
+    A model whose style is a vector of known attributes names its entries in `attributes`, and has `edit`.
     """
 
     domains: tuple[str, ...] = ()
@@ -27,6 +29,7 @@ class Translator(nn.Module):
     has_style_prior: bool = True
     content_is_image: bool = False
     components: int = 0
+    attributes: tuple[str, ...] = ()
     missing: ClassVar[dict[str, str]] = {}
 
     @property
@@ -96,3 +99,8 @@ class Translator(nn.Module):
     def reconstruct(self, image: Tensor, domain: int) -> Tensor:
         """`image` encoded into content and style and decoded again, each code seen from this image alone."""
         return self.decode(self.encode_content(image, domain), self.encode_style(image, domain), domain)
+
+    def edit(self, image: Tensor, domain: int, have: Tensor, want: Tensor) -> Tensor:
+        """Where a style is a vector of `attributes`: `image`, which has the attributes `have`, with those of
+        `want` in their place, each [B, attributes] of 0 and 1. -> [B, 3, H, W]."""
+        return self.decode(self.encode_content(image, domain), want, domain)
