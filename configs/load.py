@@ -10,9 +10,17 @@ from pydantic import ValidationError
 from configs.keys import DATASETS, MODELS, Config, config_class
 from configs.keys.common import Section
 
+LONGEST = 400  # characters of a message
+DEEPEST = 20  # sections in sections, and configs that extend each other
+TOO_DEEP = f"it holds lists or objects in each other more than {DEEPEST} deep"
+
 
 class ConfigError(ValueError):
     """A config that cannot be run; the message is one line for the person who wrote it."""
+
+    def __init__(self, message: str):
+        line = " ".join(message.split())
+        super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ...")
 
 
 def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Config:
@@ -21,38 +29,78 @@ def load_config(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     values = read_json(path)
     for word in overrides:
         apply_override(values, word)
-    return validate(values, str(path))
+    return validate(values, show_path(path))
 
 
 def read_json(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The object in a JSON file, laid over the one that its "extends" names, if any."""
-    if path.resolve() in seen:
-        raise ConfigError(f'{path}: "extends" leads back to itself')
+    name = show_path(path)
     try:
+        whole = path.resolve()
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file{nearest_config(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+        raise ConfigError(f"{name}: no such config file{nearest_config(path)}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle
+        raise ConfigError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if whole in seen:
+        raise ConfigError(f'{name}: "extends" leads back to itself')
+    if len(seen) >= DEEPEST:
+        raise ConfigError(f'{name}: "extends" leads through more than {DEEPEST} files')
     try:
-        values = json.loads(text, object_pairs_hook=_no_duplicates)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(
-            f"{path}: not valid JSON: {error.msg} at {where}"
-            if text.strip()
-            else f"{path}: the file is empty; it must hold a JSON object"
-        ) from None
+        values = parse(text)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold a JSON object {{...}}, not {kind(values)}")
+        raise ConfigError(f"{name}: {error}") from None
     base = values.pop("extends", None)
     if base is None:
         return values
     if not isinstance(base, str):
-        raise ConfigError(f"{path}: extends: got {show(base)}; allowed: the path of another config, as text")
-    return merge(read_json(path.parent / base, (*seen, path.resolve())), values)
+        raise ConfigError(f"{name}: extends: got {show(base)}; allowed: the path of another config, as text")
+    return merge(read_json(path.parent / base, (*seen, whole)), values)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The JSON object that a text holds, of plain Unicode and not too deep. Raises ConfigError."""
+    if not text.strip():
+        raise ConfigError("the file is empty; it must hold a JSON object")
+    try:
+        values = json.loads(text, object_pairs_hook=_no_duplicates)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"not valid JSON: {error.msg} at {where}") from None
+    except RecursionError:
+        raise ConfigError(TOO_DEEP) from None
+    except ConfigError:
+        raise
+    except ValueError:  # of Python's own limit on digits
+        raise ConfigError("it holds a number of more digits than can be read") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"must hold a JSON object {{...}}, not {kind(values)}")
+    check_plain(values)
+    return values
+
+
+def check_plain(values: Any) -> None:
+    """Raise ConfigError where values lie in each other too deep, or where a text cannot be printed, saved and
+    used in a path."""
+    level = [values]
+    for _ in range(DEEPEST):
+        texts = [text for value in level for text in (value if isinstance(value, dict) else [value])]
+        for text in texts:
+            if isinstance(text, str) and not is_plain(text):
+                raise ConfigError(f"{show(text)} holds characters that no text has (NUL or half a character)")
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise ConfigError(TOO_DEEP)
+
+
+def is_plain(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def apply_override(values: dict[str, Any], word: str) -> None:
@@ -60,16 +108,24 @@ def apply_override(values: dict[str, Any], word: str) -> None:
     text."""
     key, equals, text = word.partition("=")
     if not equals or not key:
-        raise ConfigError(f"{word!r} is no override; write key=value, such as training.batch_size=32")
+        raise ConfigError(f"{show(word)} is no override; write key=value, such as training.batch_size=32")
     *sections, last = key.split(".")
+    if len(sections) >= DEEPEST:
+        raise ConfigError(f"{show(word)}: {TOO_DEEP}")
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{word!r}: {section} holds no keys of its own")
+            raise ConfigError(f"{show(word)}: {show(section)[1:-1]} holds no keys of its own")
     try:
         values[last] = json.loads(text)
     except json.JSONDecodeError:
         values[last] = text
+    except (RecursionError, ValueError):
+        raise ConfigError(f"{show(word)}: a value too deep or of too many digits to be read") from None
+    try:
+        check_plain({key: values[last]})
+    except ConfigError as error:
+        raise ConfigError(f"{show(word)}: {error}") from None
 
 
 def validate(values: dict[str, Any], source: str) -> Config:
@@ -82,7 +138,8 @@ def validate(values: dict[str, Any], source: str) -> Config:
         first, others = faults[0], dict.fromkeys(key_of(fault) for fault in faults)
         others.pop(key_of(first))
         others.pop("", None)
-        more = f" (also wrong: {', '.join(others)})" if others else ""
+        many = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        more = f" (also wrong: {', '.join(list(others)[:5])}{many})" if others else ""
         raise ConfigError(f"{source}: {explain(first, kinds, faults)}{more}") from None
 
 
@@ -156,9 +213,9 @@ def allowed(fault: dict[str, Any]) -> str:
 def key_of(fault: dict[str, Any]) -> str:
     """The dotted key of a fault, without the names that pydantic gives to the branches of a union."""
     parts = [str(part) for part in fault["loc"]]
-    return ".".join(p for p in parts if p.isidentifier() or p.isdigit() or p == "$schema") or "".join(
-        parts[:1]
-    )
+    named = [p for p in parts if p.isidentifier() or p.isdigit() or p == "$schema"] or parts[:1]
+    key = ".".join(named)
+    return key if len(key) <= 100 else f"{key[:97]}..."
 
 
 def section_of(model: type[Section], loc: tuple[Any, ...]) -> type[Section]:
@@ -207,6 +264,12 @@ def show(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def show_path(path: Path) -> str:
+    """A path that can be printed, whatever is in it."""
+    text = str(path) if is_plain(str(path)) else show(str(path))
+    return text if len(text) <= 200 else f"{text[:120]}...{text[-60:]}"
+
+
 def kind(value: Any) -> str:
     names = {
         list: "a list",
@@ -223,5 +286,5 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = next(key for i, (key, _) in enumerate(pairs) if key in [k for k, _ in pairs[:i]])
-        raise ConfigError(f"the key {twice!r} stands there twice")
+        raise ConfigError(f"the key {show(twice)} stands there twice")
     return values

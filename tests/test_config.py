@@ -170,8 +170,8 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
         ("batch_size=8", ["batch_size is no key", "did you mean training.batch_size?"]),
         ('data.domains=["cat", "dog"]', ["data.domains is no key", "a key of dataset AFHQ"]),
         ("data=3", ["data: got 3", "an object"]),
-        ("train", ["'train' is no override", "key=value"]),
-        ("id.x=3", ["'id.x=3'", "holds no keys"]),
+        ("train", ['"train" is no override', "key=value"]),
+        ("id.x=3", ['"id.x=3"', "holds no keys"]),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_line_that_names_key_value_and_remedy(override, parts):
@@ -223,7 +223,7 @@ def test_a_schedule_of_the_inter_kl_that_cannot_be_is_refused(words, part):
         ("[1]", "must hold a JSON object {...}, not a list"),
         ("3", "not a number"),
         ('{"id": 1,}', "not valid JSON"),
-        ('{"id": "a", "id": "b"}', "'id' stands there twice"),
+        ('{"id": "a", "id": "b"}', '"id" stands there twice'),
         ('{"model": "IIAE", "dataset": "Digits-CDCB"}', "id is missing"),
         ('{"model": "IIAE"}', "dataset is missing; allowed: Digits-CDCB, MNIST-CDCB"),
         ('{"model": ["IIAE"]}', 'model: got ["IIAE"]'),

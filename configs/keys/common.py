@@ -3,6 +3,7 @@ experiment itself. Each model's module beside this one adds its own.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -18,6 +19,8 @@ from pydantic import (
 
 def _whole(value: Any) -> Any:
     """Let a whole number be written 1e6; leave everything else to the strict check that follows."""
+    if isinstance(value, int | float) and abs(value) >= 1e15 and value == value:
+        raise ValueError("a whole number of at most 15 digits")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -33,6 +36,17 @@ def _resolution(value: Any) -> Any:
     if not right or len(sides) != (2 if isinstance(value, list) else 1):
         raise ValueError("a whole number from 32 to 1024, or [height, width] of such")
     return sides if isinstance(value, list) else sides[0]
+
+
+def _path(value: str) -> str:
+    """What the shell does not do within a word: ~ is the home folder."""
+    sizes = [len(part.encode(errors="surrogatepass")) for part in Path(value).parts]
+    if max(sizes, default=0) > 255 or sum(sizes) > 4000 or "\0" in value:
+        raise ValueError("a path of names that have at most 255 bytes each")
+    try:
+        return str(Path(value).expanduser()) if value.startswith("~") else value
+    except RuntimeError:  # no such user, or no home
+        return value
 
 
 def _multiples(step: int) -> Callable[[int | list[int]], int | list[int]]:
@@ -57,6 +71,8 @@ Sides = Annotated[list[Side], Field(min_length=2, max_length=2)]
 Resolution = Annotated[int | list[int], BeforeValidator(_resolution, json_schema_input_type=Side | Sides)]
 MultiplesOf4 = Annotated[Resolution, AfterValidator(_multiples(4))]
 MultiplesOf16 = Annotated[Resolution, AfterValidator(_multiples(16))]
+Place = Annotated[str, AfterValidator(_path)]
+Folder = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Size = tuple[int, int]  # height, width
 
 
@@ -73,7 +89,7 @@ class Training(Section):
     """Train until this iteration."""
     resume_iters: Iteration = 0
     """0 starts anew; N or "latest" goes on from that checkpoint, bit for bit as if it had never stopped."""
-    restored_model_path: str = ""
+    restored_model_path: Place = ""
     """Where resume_iters looks: a run folder, its models/ folder, a .pt file, or a public .pth file or
     folder of such. Empty: run_dir, or the newest run of this id."""
     batch_size: Count = 16
@@ -89,9 +105,9 @@ class Training(Section):
     lr_schedule: Literal["milestones", "cosine", "linear"] = "milestones"
     """milestones: times scheduler_gamma at each; cosine: to zero at max_iters; linear: constant, then to
     zero over the second half."""
-    milestones: list[Iterations] = []
+    milestones: Annotated[list[Iterations], Field(max_length=100)] = []
     """Iterations at which the learning rate is multiplied by scheduler_gamma."""
-    scheduler_gamma: Annotated[float, Field(gt=0)] = 0.5
+    scheduler_gamma: Annotated[float, Field(gt=0, le=10)] = 0.5
     """What each milestone multiplies the learning rate by."""
     print_freq: Count = 100
     """Iterations between two lines of losses (console, TensorBoard, metrics.jsonl)."""
@@ -155,7 +171,7 @@ class Test(Section):
     select: Literal["last", "best"] = "last"
     """Which checkpoint is tested where test_iters is latest, and after training: the last, or the best on
     validation data."""
-    test_path: str = ""
+    test_path: Place = ""
     """A run folder, its models/ folder, a .pt file, or a public .pth file or folder of such. Empty: run_dir,
     or the newest run of this id."""
     after_training: Flag = True
@@ -209,7 +225,7 @@ class Config(Section):
     """What is trained or tested; it decides which keys training and network have."""
     dataset: str
     """What it learns from; it decides which keys data has."""
-    path_to_data: str = ""
+    path_to_data: Place = ""
     """The data set's folder. Empty: data/<dataset>."""
     train: Annotated[
         Literal[0, 1], BeforeValidator(lambda v: int(v) if isinstance(v, bool) else _whole(v))
@@ -218,9 +234,9 @@ class Config(Section):
     resolution: Resolution = 256
     """Of the images, in pixels: a number for squares, or [height, width]."""
     data: Data = Field(default_factory=Data)
-    run_dir: str | None = None
+    run_dir: Folder | None = None
     """Exactly this run folder. Default: <output_dir>/<date>_<time>_<id>."""
-    output_dir: str = "runs"
+    output_dir: Folder = "runs"
     """Where the dated run folders go."""
     seed: Annotated[Whole, Field(ge=0, lt=2**31)] = 0
     """Of all that is random: first weights, order of the data, draws in training and in test mode."""
@@ -234,7 +250,7 @@ class Config(Section):
     """Compile the networks with torch.compile: slow to start, then faster."""
     workers: Annotated[Whole, Field(ge=0, le=64)] = 1
     """Threads that read ahead; 0 reads in the training loop."""
-    threads: Annotated[Whole, Field(ge=0)] = 0
+    threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
     """CPU threads for the networks; 0 leaves it to PyTorch."""
     versions: dict[str, str] | None = None
     """Written into a run's config.json; ignored when read."""
@@ -248,6 +264,8 @@ class Config(Section):
     def _names_a_folder(cls, value: str) -> str:
         if any(c in value for c in '/\\:*?"<>|\0\n') or value.startswith("."):
             raise ValueError("letters, digits, '.', '_', '-' and spaces, since it names a folder")
+        if len(value.encode(errors="surrogatepass")) > 200:
+            raise ValueError("at most 200 bytes, since it names a folder")
         return value
 
     @model_validator(mode="after")
