@@ -2,6 +2,7 @@
 and `train_step`."""
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,7 +30,7 @@ from solvers.run import distributed
 from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
-    checkpoints_in,
+    last_good,
     remove_leftovers,
     remove_older,
     restore,
@@ -37,10 +38,11 @@ from solvers.run.checkpoint import (
     usable,
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
+from solvers.run.lock import RunLock
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.signals import StopSignals
-from solvers.run.watch import LossWatch, NonFiniteLoss
+from solvers.run.watch import LossWatch, NonFiniteLoss, first_bad
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
 from solvers.visualization.pictures import fixed_batch, save_samples
@@ -150,12 +152,20 @@ class Solver:
         t = self.training
         if t.batch_size % self.world:
             raise RunError(f"training.batch_size {t.batch_size} does not divide by {self.world} processes")
-        start = self.restore_for_training()
-        if start >= t.max_iters:
-            raise RunError(
-                f"the checkpoint is of iteration {start}: raise training.max_iters above {t.max_iters}"
-            )
-        run = self.run
+        where = self.choose_run()
+        assert self.run is not None
+        with RunLock(self.run.root) if self.rank == 0 else nullcontext():
+            start = 0 if where is None else self.load(where, t.resume_iters)
+            if start > t.max_iters or (start == t.max_iters and t.resume_iters != "latest"):
+                raise RunError(
+                    f"the checkpoint is of iteration {start}: raise training.max_iters above {t.max_iters}"
+                )
+            self.train_from(start)
+
+    def train_from(self, start: int) -> None:
+        """Train the networks as they are to max_iters, then test; where `start` is max_iters already, only
+        test."""
+        t, run = self.training, self.run
         assert run is not None and self.train_set is not None
         if self.rank == 0 and self.validation_set is not None:
             self.validation = Validation(self.view(self.validation_set), t)
@@ -183,11 +193,12 @@ class Solver:
                 stopping = distributed.any_process(self.stop.number is not None, self.device)
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 validating = t.validation_freq > 0 and iteration % t.validation_freq == 0
-                if saving or validating or iteration % t.print_freq == 0:
+                sampling = iteration % t.sample_freq == 0
+                if saving or validating or sampling or iteration % t.print_freq == 0:
                     self.check_finite(watch)
                 if iteration % t.print_freq == 0:
                     self.reporter.losses(iteration, newest, learning_rate(t, iteration))
-                if self.rank == 0 and iteration % t.sample_freq == 0:
+                if self.rank == 0 and sampling:
                     self.save_samples(fixed, iteration)
                 if self.rank == 0 and (saving or validating):
                     self.save(run, iteration, saving, validating)
@@ -202,7 +213,7 @@ class Solver:
         run = self.run
         assert run is not None
         write_pages(run, self.config)
-        if self.stop.number is not None and iteration < self.training.max_iters:
+        if self.stop.number is not None:
             how = f"training.resume_iters=latest run_dir={run.root}"
             self.reporter.say(
                 f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
@@ -219,8 +230,10 @@ class Solver:
 
     def save(self, run: RunFolder, iteration: int, saving: bool, validating: bool) -> None:
         """Validate where that is due, then write a checkpoint where one is, or this is the new best. So what
-        was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at."""
-        self.check_weights(iteration)
+        was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at. Only finite
+        weights are saved: a finite loss may still have stepped them to infinity."""
+        if (name := first_bad(self.networks)) is not None:
+            self.give_up(iteration, f"weights of network {name}")
         new_best = validating and self.validation.look(iteration, self.reporter)
         if saving or new_best:
             save_checkpoint(run.models, iteration, self.state())
@@ -250,16 +263,9 @@ class Solver:
         if fault is not None:
             self.give_up(fault[0], f"loss {fault[1]}")
 
-    def check_weights(self, iteration: int) -> None:
-        """Only finite weights are saved: a finite loss may still have stepped them to infinity."""
-        for name, network in self.networks.items():
-            if not all(bool(tensor.isfinite().all()) for tensor in network.parameters()):
-                self.give_up(iteration, f"weights of network {name}")
-
     def give_up(self, iteration: int, what: str) -> NoReturn:
         assert self.run is not None
-        good = [path for number, path in checkpoints_in(self.run.models) if number < iteration]
-        last = f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
+        last = last_good(self.run.models, iteration)
         raise NonFiniteLoss(f"{what} became NaN or infinite at iteration {iteration}; {last}")
 
     # --- Checkpoints
@@ -273,14 +279,12 @@ class Solver:
             "config": self.config.model_dump(mode="json"),
         }
 
-    def restore_for_training(self) -> int:
-        """Choose the run folder and load the checkpoint that the config asks for; the iteration it is of
-        (0: none)."""
+    def choose_run(self) -> Path | None:
+        """Choose the run folder; the place of the checkpoint that the config asks for, None for none."""
         t = self.training
         if t.restored_model_path:
-            iteration = self.load(Path(t.restored_model_path), t.resume_iters)
             self.run = new_run(self.config)
-            return iteration
+            return Path(t.restored_model_path)
         found = find_run(self.config) if t.resume_iters != 0 else None
         if found is None or not any(found.models.glob("*-checkpoint.pt")):
             if t.resume_iters not in (0, "latest"):
@@ -288,9 +292,9 @@ class Solver:
                     f"no run of {self.config.id} has a checkpoint to resume; set training.restored_model_path"
                 )
             self.run = new_run(self.config)
-            return 0
+            return None
         self.run = found
-        return self.load(found.root, t.resume_iters)
+        return found.root
 
     def load(self, where: Path, which: int | str, training: bool = True) -> int:
         """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With
@@ -331,13 +335,13 @@ class Solver:
         iteration, choice = load_tested(self.load, found.root, test, self.reporter.say)
         if self.rank:
             return
-        if (
-            not found.config.exists()
-        ):  # a bare checkpoint or a foreign run: its results go into a run folder of our own
+        if not found.config.exists():  # a bare checkpoint or a foreign run: a folder of our own
             found = new_run(self.config)
-            found.create(self.config, versions())
-        self.announce("testing", self.test_set, iteration)
-        self.evaluate(found, iteration, choice)
+        with RunLock(found.root):
+            if not found.config.exists():
+                found.create(self.config, versions())
+            self.announce("testing", self.test_set, iteration)
+            self.evaluate(found, iteration, choice)
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
         metrics = evaluate(self.view(self.test_set), run, iteration, choice)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from dataloader.cdcb import pack_digits
 from dataloader.preprocessing import run
+from solvers import Solver
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"  # development data; tests that use it are skipped where it is not
@@ -86,6 +87,11 @@ def same_tensors(a: object, b: object) -> bool:
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same_tensors, a, b))
     return a == b
+
+
+def restored(solver: Solver) -> int:
+    """Load the checkpoint that the config asks to go on from; its iteration."""
+    return solver.load(solver.choose_run(), solver.training.resume_iters)
 
 
 def noise(seed: int, width: int, height: int) -> Image.Image:

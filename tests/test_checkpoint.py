@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import same_tensors
+from conftest import restored, same_tensors
 
 from configs.load import validate
 from models.iiae import IIAE
@@ -88,7 +88,7 @@ def test_latest_passes_over_a_damaged_checkpoint_with_a_warning(trained, experim
     run = trained.run
     damage(run.models / "000010-checkpoint.pt", how)
     solver = fresh(experiment, resume_iters="latest", restored_model_path=str(run.root))
-    assert solver.restore_for_training() == 5
+    assert restored(solver) == 5
     assert "trying the one before" in capsys.readouterr().out
 
 
@@ -96,7 +96,7 @@ def test_a_named_iteration_that_is_damaged_is_an_error(trained, experiment):
     damage(trained.run.models / "000010-checkpoint.pt", "truncated")
     solver = fresh(experiment, resume_iters=10, restored_model_path=str(trained.run.root))
     with pytest.raises(CheckpointError, match="truncated"):
-        solver.restore_for_training()
+        restored(solver)
 
 
 @pytest.mark.parametrize("place", ["run", "models", "file"])
@@ -104,7 +104,7 @@ def test_a_run_its_models_folder_or_a_file_may_be_named(trained, experiment, pla
     run = trained.run
     path = {"run": run.root, "models": run.models, "file": run.models / "000010-checkpoint.pt"}[place]
     solver = fresh(experiment, resume_iters=10, restored_model_path=str(path))
-    assert solver.restore_for_training() == 10
+    assert restored(solver) == 10
     assert same_tensors(solver.state()["networks"], trained.state()["networks"])
     assert same_tensors(
         solver.optimizers["dec"].state_dict()["state"], trained.optimizers["dec"].state_dict()["state"]
@@ -114,7 +114,7 @@ def test_a_run_its_models_folder_or_a_file_may_be_named(trained, experiment, pla
 def test_a_missing_iteration_lists_those_that_are_there(trained, experiment):
     solver = fresh(experiment, resume_iters=7, restored_model_path=str(trained.run.root))
     with pytest.raises(CheckpointError, match="no checkpoint of iteration 7; there are: 10, 5"):
-        solver.restore_for_training()
+        restored(solver)
 
 
 def test_networks_of_another_width_are_refused(trained, experiment):
@@ -123,13 +123,13 @@ def test_networks_of_another_width_are_refused(trained, experiment):
     with pytest.raises(
         CheckpointError, match="does not fit the config's resolution and network: size mismatch"
     ):
-        solver.restore_for_training()
+        restored(solver)
 
 
 def test_the_configs_learning_rate_and_betas_win_over_the_checkpoints(trained, experiment):
     path = str(trained.run.root)
     solver = fresh(experiment, resume_iters="latest", restored_model_path=path, beta1=0.75, weight_decay=0.25)
-    solver.restore_for_training()
+    restored(solver)
     group = solver.optimizers["exc_enc"].param_groups[0]
     assert (group["betas"], group["weight_decay"]) == ((0.75, 0.999), 0.25)
 
@@ -178,7 +178,7 @@ def test_a_reference_checkpoint_gives_its_images_and_optimisers(tmp_path, experi
     path = folder / ("models" if in_models_folder else ".") / "3-checkpoint.pt"
     reference, adams = write_reference_checkpoint(path)
     solver = fresh(experiment, resume_iters=3, restored_model_path=str(folder))
-    assert solver.restore_for_training() == 3
+    assert restored(solver) == 3
     image = torch.rand(2, 3, 32, 32)
     for model in (reference, solver.model):
         model.eval()

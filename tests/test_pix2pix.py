@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import same_tensors
+from conftest import restored, same_tensors
 from drit_toys import check_resumes, hold_still, tensors
 from PIL import Image
 from test_unet import mask, plain_unet, worn
@@ -234,7 +234,7 @@ def test_training_goes_on_from_the_authors_files_with_new_optimisers(make, tmp_p
     generator, judge = write_files(tmp_path / "theirs")
     restored = {"resume_iters": "latest", "restored_model_path": str(tmp_path / "theirs")}
     solver = make("on", training=restored)
-    assert solver.restore_for_training() == 0
+    assert restored(solver) == 0
     assert same_tensors(dict(solver.networks["net_G"].state_dict()), dict(generator))
     assert same_tensors(dict(solver.networks["net_D"].state_dict()), dict(judge))
     assert not solver.optimizers["net_G"].state_dict()["state"]
@@ -247,7 +247,7 @@ def test_training_without_their_discriminator_begins_with_a_new_one_and_says_so(
     path = str(tmp_path / "theirs/latest_net_G.pth")
     solver = make("on", training={"resume_iters": "latest", "restored_model_path": path})
     judge = {name: tensor.clone() for name, tensor in solver.networks["net_D"].state_dict().items()}
-    solver.restore_for_training()
+    restored(solver)
     assert same_tensors(dict(solver.networks["net_G"].state_dict()), dict(generator))
     assert same_tensors(dict(solver.networks["net_D"].state_dict()), judge)
     assert "no net_D beside" in capsys.readouterr().out

@@ -54,6 +54,12 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
+def last_good(folder: Path, before: int) -> str:
+    """In words the newest checkpoint in `folder` that is of an earlier iteration than `before`."""
+    good = [path for iteration, path in checkpoints_in(folder) if iteration < before]
+    return f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
+
+
 def candidates(where: Path, which: int | str) -> list[Path]:
     """The files that `where` (a run folder, its models/ folder or a .pt file) has for iteration `which`, or
     all of them newest first for "latest". A folder may hold networks by themselves instead, of which one

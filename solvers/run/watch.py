@@ -1,7 +1,9 @@
 """A watch over the losses: the first that is not finite stops the run; none comes to the host for it."""
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NonFiniteLoss(RuntimeError):
@@ -35,3 +37,15 @@ class LossWatch:
             if iteration != self.NEVER
         ]
         return min(found, key=lambda one: one[0], default=None)
+
+
+def first_bad(networks: Mapping[str, nn.Module]) -> str | None:
+    """The name of the first network with a weight that is not finite, or None."""
+    return next(
+        (
+            name
+            for name, network in networks.items()
+            if not all(bool(tensor.isfinite().all()) for tensor in network.parameters())
+        ),
+        None,
+    )
