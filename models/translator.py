@@ -54,11 +54,13 @@ class Translator(nn.Module):
         return {source for source, _ in self.directions} == set(range(len(self.domains)))
 
     def rebuilds(self, domain: int) -> bool:
-        """Whether an image of this domain can be decoded from its own content and style: the model
-        translates from the domain and to it, and where the content is the image, to itself."""
+        """Whether an image of this domain can be decoded from its own codes: if there are styles it has one,
+        and the model translates from the domain and to it, or where the content is the image, to itself."""
+        if self.takes_style and not self.has_style:
+            return False
         if self.content_is_image:
-            return self.has_style and (domain, domain) in self.directions
-        return self.has_style and all(domain in ends for ends in zip(*self.directions))
+            return (domain, domain) in self.directions
+        return all(domain in ends for ends in zip(*self.directions))
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -98,7 +100,11 @@ class Translator(nn.Module):
 
     def reconstruct(self, image: Tensor, domain: int) -> Tensor:
         """`image` encoded into content and style and decoded again, each code seen from this image alone."""
-        return self.decode(self.encode_content(image, domain), self.encode_style(image, domain), domain)
+        return self.decode(self.encode_content(image, domain), self.own_style(image, domain), domain)
+
+    def own_style(self, image: Tensor, domain: int) -> Tensor | None:
+        """What `decode` takes to rebuild `image`: its style, None of a model without styles."""
+        return self.encode_style(image, domain) if self.has_style else None
 
     def edit(self, image: Tensor, domain: int, have: Tensor, want: Tensor) -> Tensor:
         """Where a style is a vector of `attributes`: `image`, which has the attributes `have`, with those of

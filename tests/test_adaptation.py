@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 from fakes import Blender, digits_m, three_domains
-from looking import numbers, view_of
+from looking import left_out, numbers, view_of
 
 from configs.keys.common import Adaptation
 from dataloader import open_dataset
 from models.translator import Translator
 from solvers.evaluation.adaptation import Plan, plan_adaptation, translate_all
 from solvers.evaluation.classifier import Examples, accuracy, classifier, stored, to_bytes, train_classifier
+from solvers.evaluation.evaluate import measure
 from solvers.run.folder import RunError
 
 CPU = torch.device("cpu")
@@ -157,6 +158,40 @@ def test_a_classifier_learns_what_can_be_learnt():
     examples = Examples(torch.cat((dark, bright)).byte(), torch.arange(2).repeat_interleave(80))
     settings = Adaptation(iterations=15, batch_size=16)
     assert accuracy(train_classifier(examples, 2, settings, 0), examples) == 1
+
+
+class OneWay(Blender):
+    """Without styles: it shows every digit on the same photograph."""
+
+    has_style = has_style_prior = False
+    directions = ((0, 1),)
+
+    def decode(self, content, style, domain):
+        assert style is None and domain == 1
+        return super().decode(content, Blender().sample_style(1, 1, torch.Generator().manual_seed(7)), 1)
+
+
+@pytest.mark.parametrize("styles", ["prior", "reference"])
+def test_a_model_without_styles_teaches_by_one_translation_of_each_image(styles):
+    train, test = digits_m(0, 60), digits_m(1300, 1340)
+    settings = Adaptation(iterations=2, styles=styles)
+    said = []
+    options = {"open_train": lambda: train, "adaptation": settings, "size": 200, "say": said.append}
+    found, protocol = measure(view_of(OneWay(), test, metrics=["adaptation"], **options))
+    assert set(found) == {f"adaptation/{name}" for name in ("source_only", "x1", "target_only")}
+    about = protocol["families"]["adaptation"]
+    assert about == {"source_images": 60, "copies": [1], "styles": "none"}
+    assert "translated to mnist_m once, then 3 classifiers" in said[0]
+    index = np.array([4, 2, 9])
+    made = translate_all(view_of(OneWay(), train, 2), Plan(settings, 0, 1), train, index)
+    digits = train.at(index, np.zeros(3, int)).images[0]
+    assert torch.equal(made, to_bytes(OneWay().translate(digits, 0, 1))[None])
+
+
+def test_a_direction_that_the_model_has_not_is_left_out_with_a_reason():
+    how = {"metrics": ["adaptation"], "adaptation": Adaptation(source="mnist_m")}
+    why = left_out(OneWay(), digits_m(0, 20), **how)
+    assert why == {"adaptation": "the model does not translate mnist_m to mnist"}
 
 
 # Where it is on, and what is refused

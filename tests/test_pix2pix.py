@@ -29,7 +29,12 @@ def make(digits_folder, tmp_path):
     def made(name: str = "run", **values):
         sections = {
             "training": {"max_iters": 4, "batch_size": 2, "print_freq": 2, "sample_freq": 4},
-            "test": {"batch_size": 128, "after_training": False},
+            "test": {
+                "batch_size": 128,
+                "after_training": False,
+                "extractors": [],
+                "classifier_iterations": 2,
+            },
             "network": TINY,
         }
         sections = {key: {**default, **values.pop(key, {})} for key, default in sections.items()}
@@ -148,7 +153,9 @@ def test_it_trains_resumes_bit_for_bit_and_tests(make, tmp_path, resolution, bat
     results = tmp_path / "again/results"
     metrics = json.loads((results / "metrics.json").read_text())
     protocol = metrics.pop("protocol")
-    assert set(metrics) == {"iteration", *(f"translation/{kind}/x_to_y" for kind in ("l1", "psnr", "ssim"))}
+    kinds = ("l1", "psnr", "ssim", "digit")
+    read = "translation/digit/real_y"  # by the classifier that reads the translations
+    assert set(metrics) == {"iteration", read, *(f"translation/{kind}/x_to_y" for kind in kinds)}
     assert 0 < metrics["translation/l1/x_to_y"] < 2
     assert protocol["model"] == {"test_mode": more.get("test_mode", "paper")}
     assert protocol["left_out"]["retrieval"] == "the content is the image itself, not a code"

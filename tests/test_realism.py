@@ -8,7 +8,7 @@ import torch
 from fakes import Blender, digits_m
 from looking import left_out, view_of
 from scipy.linalg import sqrtm
-from test_translation import ITERATIONS, NoPrior, Recolour, cache, digits  # noqa: F401
+from test_translation import ITERATIONS, NoPrior, NoStyles, Recolour, cache, digits  # noqa: F401
 
 from configs.keys.common import Test as Settings
 from dataloader.packed import DataError
@@ -170,6 +170,19 @@ def test_numbers_are_of_the_images_that_the_protocol_says_in_any_batches(digits,
 def test_without_a_prior_styles_are_of_references(digits, cache):  # noqa: F811
     _, protocol = scores(NoPrior(), digits, cache, realism_images=20)
     assert protocol["families"]["realism"]["styles"] == "reference"
+
+
+def test_without_styles_each_image_has_one_translation_and_the_protocol_says_so(digits, cache):  # noqa: F811
+    found, protocol = scores(NoStyles(), digits, cache, realism_images=40)
+    assert {name.split("/")[2] for name in found} == {"x_to_y", "real_y"}  # of one direction
+    assert protocol["families"]["realism"]["styles"] == "none"
+    view = view_of(NoStyles(), digits[1], open_train=lambda: digits[0], extractors=["classifier"])
+    view.cache, view.settings.classifier_iterations = cache, ITERATIONS
+    ((extractor,), _) = extractors(view)
+    x, y = digits[1].at(np.linspace(0, 359, 40).astype(int)).images
+    a, b = (extractor.of(side, 1).double() for side in (y, view.model.translate(x, 0, 1)))
+    scale = a.square().mean().sqrt()
+    assert found["kid/classifier/x_to_y"] == pytest.approx(kid(a / scale, b / scale, 0), rel=1e-4)
 
 
 def pixels(images, domain):

@@ -159,17 +159,44 @@ def test_a_model_without_styles_gets_no_number_that_needs_them(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
     metrics = numbers(ContentOnly(), data, "retrieval", "reconstruction")
     ways = ("x_to_y", "y_to_x")
-    assert set(metrics) == {f"{name}/shared/{way}" for name in RECALLS for way in ways} | {
-        f"translation/{kind}/{way}" for kind in ("l1", "psnr", "ssim") for way in ways
+    kinds = ("l1", "psnr", "ssim")
+    assert set(metrics) == {
+        *(f"{name}/shared/{way}" for name in RECALLS for way in ways),
+        *(f"translation/{kind}/{way}" for kind in kinds for way in ways),
+        *(f"reconstruction/{kind}/{domain}" for kind in kinds for domain in "xy"),
     }
+
+
+def test_a_model_without_styles_rebuilds_images_of_their_contents_alone():
+    rng, model = np.random.default_rng(0), ContentOnly()
+    pictures = {name: rng.integers(0, 256, (n, 32, 32, 3), np.uint8) for name, n in (("A", 5), ("B", 3))}
+    metrics = numbers(model, Unpaired(pictures, 32), "reconstruction", size=2)
+    for domain, name in enumerate("AB"):
+        images = torch.from_numpy(pictures[name]).movedim(3, 1) / 127.5 - 1
+        made = model.decode(model.encode_content(images, domain), None, domain)
+        assert torch.equal(model.reconstruct(images, domain), made)
+        want = np.abs(made.numpy() - images.numpy()).mean()
+        assert metrics[f"reconstruction/l1/{model.domains[domain]}"] == pytest.approx(want, rel=1e-5)
+
+
+class OnlyRandom(ContentOnly):
+    """Its styles are drawn and never seen in an image."""
+
+    has_style_prior = True
+
+
+@pytest.mark.parametrize("kind", [OnlyRandom, ImageOnly])
+def test_a_model_that_cannot_rebuild_is_not_asked_to(kind):
     unpaired = Unpaired({name: np.zeros((5, 32, 32, 3), np.uint8) for name in "AB"}, 32)
-    reasons = left_out(ContentOnly(), unpaired, metrics=["reconstruction"])
-    assert reasons == {"reconstruction": "the model has no style codes"}
+    reasons = left_out(kind(), unpaired, metrics=["reconstruction"])
+    assert reasons == {"reconstruction": "the model rebuilds no image from its codes"}
+    assert not any(kind().rebuilds(domain) for domain in (0, 1))
 
 
 def test_a_model_whose_content_is_the_image_is_measured_by_its_translations_alone(digits_folder):
     data = open_dataset("dataloader.cdcb:open_digits", digits_folder, "test", 32)
-    found = [measure(view_of(ImageOnly(), data, size)) for size in (7, 360)]
+    families = ["retrieval", "reconstruction", "probes"]
+    found = [measure(view_of(ImageOnly(), data, size, metrics=families)) for size in (7, 360)]
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-6)
     assert set(found[0][0]) == {f"translation/{kind}/x_to_y" for kind in ("l1", "psnr", "ssim")}
     total = 0.0

@@ -139,7 +139,14 @@ def test_without_a_shared_label_or_a_colour_it_says_so():
 
 
 class NoStyles(Recolour):
+    """Of one direction; the colour of a translation is always the same."""
+
     has_style = has_style_prior = False
+    directions = ((0, 1),)
+
+    def decode(self, content, style, domain):
+        assert style is None and domain == 1
+        return super().decode(content, torch.tensor([[0.2, 0.9, 0.4]]).expand(len(content), 3), 1)
 
 
 class NoPrior(Recolour):
@@ -149,8 +156,17 @@ class NoPrior(Recolour):
 def test_a_model_is_judged_by_the_styles_that_it_has(digits, cache):
     scores, _ = found(NoPrior(), digits, cache)
     assert not any("random" in name for name in scores) and "translation/digit/reference/x_to_y" in scores
-    why = left_out(NoStyles(), digits[1], metrics=["translation"], open_train=lambda: digits[0])
-    assert why == {"translation": "the model has no styles"}
+
+
+def test_without_styles_the_label_is_read_in_the_one_translation_of_each_image(digits, cache):
+    scores, protocol = found(NoStyles(), digits, cache)
+    assert set(scores) == {"translation/digit/x_to_y", "translation/digit/real_y"}
+    model, view = NoStyles(), seen(NoStyles(), digits, cache)
+    judge, labels = target_classifier(view, 1, "digit"), digits[1].arrays["labels"]
+    made = model.translate(digits[1].at(np.arange(360)).images[0], 0, 1)
+    right = judge.logits(made).argmax(dim=1).numpy() == labels[:360]
+    assert scores["translation/digit/x_to_y"] == right.mean() > 0.5
+    assert protocol["numbers"]["translation/digit"]["better"] == "higher"
 
 
 def test_shared_labels_are_of_few_values_and_the_same_for_partners(digits):

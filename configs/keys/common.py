@@ -152,7 +152,8 @@ class Adaptation(Section):
     target: str = ""
     """The domain it is adapted to. Empty: the first other one."""
     styles: Literal["prior", "reference"] = "prior"
-    """Of the translations: drawn from the model's prior, or encoded from random target training images."""
+    """Of the translations: drawn from the model's prior, or encoded from random target training images. A
+    model without styles makes one translation of each image."""
     images: Annotated[Whole, Field(ge=0)] = 20_000
     """Training images that each classifier has (before translations are counted), drawn at random; 0: all."""
     iterations: Count = 2_000

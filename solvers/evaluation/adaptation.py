@@ -16,6 +16,7 @@ from configs.keys.common import Adaptation, Test
 from dataloader import DataError
 from dataloader.dataset import Dataset
 from dataloader.domains import count_of, in_batches, labels_of, one_domain
+from models.translator import Translator
 from solvers.evaluation.classifier import (
     SIDE,
     Examples,
@@ -30,6 +31,7 @@ from solvers.evaluation.family import QUESTIONS, Family, Meaning
 from solvers.run.folder import RunError
 
 COPIES = (1, 3, 5)  # translations of each source image, as in the paper's table
+ONE = (1,)  # of a model without styles
 
 
 class Plan(NamedTuple):
@@ -80,7 +82,8 @@ class Numbers(Family):
     Styles are drawn from the model's prior, anew for every translation. The paper says how many translations
     each image gets; the authors' code leaves this experiment out (its issue 15), so that whether theirs came
     from the prior or from target images is not known here. With `styles` "reference" they are encoded from
-    random target training images, whose labels are not looked at.
+    random target training images, whose labels are not looked at. A model without styles has one translation
+    of each image, so that there is x1 alone.
     """
 
     name = "adaptation"
@@ -100,11 +103,15 @@ class Numbers(Family):
     def why_not(cls, view: View) -> str | None:
         if (reason := super().why_not(view)) is not None:
             return reason
-        settings = view.settings.adaptation
-        if plan_adaptation(settings, view.dataset) is None:
+        settings, model, names = view.settings.adaptation, view.model, view.domains
+        plan = plan_adaptation(settings, view.dataset)
+        if plan is None:
             off = "test.adaptation.enabled is false"
             return off if settings.enabled is False else "no unpaired domains that share the label"
-        if not (view.model.has_style_prior if settings.styles == "prior" else view.model.has_style):
+        if (plan.source, plan.target) not in model.directions:
+            return f"the model does not translate {names[plan.source]} to {names[plan.target]}"
+        has = {"prior": model.has_style_prior, "reference": model.has_style}
+        if model.takes_style and not has[settings.styles]:
             return "the model has no styles of the kind that test.adaptation.styles asks for"
         try:
             view.open_train()
@@ -124,10 +131,11 @@ class Numbers(Family):
         view, (settings, source, target) = self.view, self.plan
         train, size, seed = view.open_train(), view.settings.batch_size, view.seed
         drawn = [draw(count_of(train, d), settings.images, seed + d) for d in (source, target)]
-        count = min(map(len, drawn))
+        count, numbers = min(map(len, drawn)), copies_of(view.model)
+        times = "once" if max(numbers) == 1 else f"{max(numbers)} times"
         view.say(
             f"Adaptation: {count:,} images of {train.domains[source]} translated to {train.domains[target]} "
-            f"{max(COPIES)} times, then {len(COPIES) + 2} classifiers of {settings.iterations:,} iterations"
+            f"{times}, then {len(numbers) + 2} classifiers of {settings.iterations:,} iterations"
         )
         read = {"label": settings.label, "batch_size": size, "device": view.device}
         sources = stored(train, source, drawn[0][:count], **read)
@@ -135,7 +143,7 @@ class Numbers(Family):
         tested = Examples(*(torch.cat(parts) for parts in zip(*self.tested)))
         translations = translate_all(view, self.plan, train, drawn[0][:count])
         sets = {"source_only": sources}
-        for copies in COPIES:
+        for copies in numbers:
             pictures = translations[:copies].flatten(0, 1)
             sets[f"x{copies}"] = Examples(pictures, sources.classes.repeat(copies))
         sets["target_only"] = targets
@@ -147,22 +155,31 @@ class Numbers(Family):
         }
 
     def meanings(self) -> tuple[Meaning, ...]:
+        several = "1, 3 or 5 translations" if self.view.model.takes_style else "one translation"
         words = (
-            "accuracy on real target images of a classifier trained on source images, on 1, 3 or 5 "
-            "translations of each, or on target images"
+            "accuracy on real target images of a classifier trained on source images, on "
+            f"{several} of each, or on target images"
         )
         return (Meaning("adaptation", words, 1 / self.kinds, 1, "higher"),)
 
     def protocol(self) -> dict[str, Any]:
-        return {"source_images": self.count, "copies": list(COPIES)}
+        model = self.view.model
+        said = {"source_images": self.count, "copies": list(copies_of(model))}
+        return said if model.takes_style else {**said, "styles": "none"}
+
+
+def copies_of(model: Translator) -> tuple[int, ...]:
+    """Of how many translations of each image there are numbers."""
+    return COPIES if model.takes_style else ONE
 
 
 @torch.no_grad()
 def translate_all(view: View, plan: Plan, train: Dataset, index: np.ndarray) -> Tensor:
-    """Every translation of the source images at these indices: uint8 [5, N, 3, 32, 32]. Each image is encoded
-    once and decoded with five styles, which the batch size does not decide."""
+    """Every translation of the source images at these indices: uint8 [5, N, 3, 32, 32], of a model without
+    styles [1, ...]. Each image is encoded once and decoded with as many styles, which the batch size does not
+    decide."""
     _, source, target = plan
-    model, copies = view.model, max(COPIES)
+    model, copies = view.model, max(copies_of(view.model))
     chooser = np.random.Generator(np.random.PCG64([view.seed, 1]))
     references = chooser.integers(count_of(train, target), size=(copies, len(index)))
     made = torch.empty(copies, len(index), 3, SIDE, SIDE, dtype=torch.uint8, device=view.device)
@@ -170,7 +187,9 @@ def translate_all(view: View, plan: Plan, train: Dataset, index: np.ndarray) -> 
         image, _ = one_domain(train, source, index[places], view.device)
         content = model.encode_content(image, source)
         for copy in range(copies):
-            if plan.settings.styles == "prior":
+            if not model.takes_style:
+                style = None
+            elif plan.settings.styles == "prior":
                 style = view.random_style_of(places, target, copy)
             else:
                 image, _ = one_domain(train, target, references[copy, places], view.device)

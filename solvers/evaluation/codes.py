@@ -51,6 +51,14 @@ class View:
         """How many images of each domain the split holds."""
         return tuple(count_of(self.dataset, domain) for domain in range(len(self.domains)))
 
+    @property
+    def styles(self) -> str:
+        """Of translations that one kind of styles is enough for: "random", from the prior where there is one;
+        without, of "reference" images; "none" of a model that has no styles."""
+        if self.model.has_style_prior:
+            return "random"
+        return "reference" if self.model.has_style else "none"
+
     def way(self, source: int, target: int) -> str:
         return f"{self.domains[source]}_to_{self.domains[target]}"
 
@@ -153,10 +161,11 @@ class Part:
         )
 
     def reconstruction(self, domain: int) -> Tensor:
-        """The images of a domain from their own content and style."""
+        """The images of a domain from their own content and, where the model has styles, style."""
         model = self.view.model
         key = ("reconstruction", domain)
-        return self.once(key, lambda: model.decode(self.content(domain), self.style(domain), domain))
+        style = self.style(domain) if model.has_style else None
+        return self.once(key, lambda: model.decode(self.content(domain), style, domain))
 
     def translation(self, source: int, target: int) -> Tensor:
         """Of a model that has no styles of images: the images of `source` in `target`, where there is a prior
@@ -203,10 +212,11 @@ class Part:
 
     def some_in_style(self, kind: str, source: int, target: int, mine: Tensor) -> Tensor:
         """Some images of `source` (their places in this part, one or more) in `target`, with styles of this
-        kind: "random" or "reference"."""
+        kind: "random", "reference" or, of a model without styles, "none"."""
+        style = None
         if kind == "reference":
             style = self.reference_style(source, target)[mine]
-        else:
+        elif kind == "random":
             style = self.view.random_style_of(self.items[source][mine.cpu().numpy()], target)
         return self.view.model.decode(self.content(source)[mine], style, target)
 

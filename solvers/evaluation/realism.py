@@ -46,8 +46,8 @@ class Numbers(Family):
     The classifier's features have a scale of its own, which KID's kernel would cube: they are divided by the
     root mean square of the real test images'.
 
-    Translations have random styles, of a model without a prior those of references. FID is too large for few
-    images, KID is not.
+    Translations have random styles, of a model without a prior those of references, and of one without styles
+    none. FID is too large for few images, KID is not.
     """
 
     name = "realism"
@@ -57,7 +57,7 @@ class Numbers(Family):
     def __init__(self, view: View):
         super().__init__(view)
         most = view.settings.realism_images
-        self.styles = "random" if view.model.has_style_prior else "reference"
+        self.styles = view.styles
         self.extractors, self.missing = extractors(view)
         self.index = [spread(count, most) for count in view.counts]
         self.targets = sorted({target for _, target in view.model.directions})
@@ -74,8 +74,6 @@ class Numbers(Family):
     def why_not(cls, view: View) -> str | None:
         if (reason := super().why_not(view)) is not None:
             return reason
-        if not (view.model.has_style or view.model.has_style_prior):
-            return "the model has no styles"
         if min(view.counts) < SMALLEST:
             return "the split is too small"
         if view.settings.extractors == []:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from solvers.evaluation.codes import Part, View
 from solvers.evaluation.distances import Distance, l1, lpips_distance, psnr, ssim
-from solvers.evaluation.family import NEEDS, QUESTIONS, Family, Meaning
+from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
 KINDS = {  # of distances: in words, of equal images, and which way is better
     "l1": ("mean absolute error over pixels in [-1, 1]", 0, "lower"),
@@ -18,7 +18,7 @@ KINDS = {  # of distances: in words, of equal images, and which way is better
 
 
 class Numbers(Family):
-    """reconstruction/l1/x, the error of images of x from their own content and style, and for pairs
+    """reconstruction/l1/x, the error of images of x from their own codes, and for pairs
     translation/reference_l1/x_to_y, the error of y from x's content and y's own style, or of a model without
     styles of images translation/l1/x_to_y, that of y from x alone; over the whole split. The same as psnr and
     ssim, and as lpips with test.lpips."""
@@ -36,8 +36,9 @@ class Numbers(Family):
 
     @classmethod
     def why_not(cls, view: View) -> str | None:
-        no_style = None if view.model.has_style or view.dataset.paired else NEEDS["style"][1]
-        return super().why_not(view) or no_style
+        rebuilt = any(map(view.model.rebuilds, range(len(view.domains))))
+        nothing = None if rebuilt or view.dataset.paired else "the model rebuilds no image from its codes"
+        return super().why_not(view) or nothing
 
     def see(self, part: Part) -> None:
         model = self.view.model

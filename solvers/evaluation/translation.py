@@ -24,9 +24,9 @@ CHANNELS = ("red", "green", "blue")
 
 class Numbers(Family):
     """translation/digit/random/x_to_y, the share of x's images whose digit a classifier of real images of y
-    reads in their translations with random styles, the same for reference, and beside them
-    translation/digit/real_y, the share that it reads rightly of y's own images; for every label of few values
-    that the domains share.
+    reads in their translations with random styles, the same for reference, or translation/digit/x_to_y of a
+    model without styles, and beside them translation/digit/real_y, the share that it reads rightly of y's own
+    images; for every label of few values that the domains share.
 
     translation/colour_error/reference/x_to_y, how far the colour that is measured in a translation is from
     the true one of its reference, a mean over channels from 0 to 1, and beside it
@@ -55,8 +55,6 @@ class Numbers(Family):
     def why_not(cls, view: View) -> str | None:
         if (reason := super().why_not(view)) is not None:
             return reason
-        if not (view.model.has_style or view.model.has_style_prior):
-            return "the model has no styles"
         labels, reason = cls.labels_or_reason(view)
         return None if labels or (view.dataset.colour_domains and view.model.has_style) else reason
 
@@ -89,6 +87,9 @@ class Numbers(Family):
             part.reference_style(source, target)
         if not len(places):
             return
+        if not model.takes_style and self.labels:
+            made = part.some_in_style("none", source, target, mine)
+            self.judge(made, target, part.labels[source], mine, way)
         if model.has_style_prior and self.labels:
             made = part.some_in_style("random", source, target, mine)
             self.judge(made, target, part.labels[source], mine, f"random/{way}")

@@ -87,7 +87,7 @@ def translation_grid(
     columns: dict[str, Tensor] = {f"{here} (input)": images}
     content = model.encode_content(images, source)
     if model.rebuilds(source):
-        columns["reconstruction"] = model.decode(content, model.encode_style(images, source), source)
+        columns["reconstruction"] = model.decode(content, model.own_style(images, source), source)
     if model.has_style:
         whose = f"{there}'s own style" if paired else "reference's style"
         columns[f"with {whose}"] = model.decode(content, model.encode_style(references, target), target)
