@@ -239,8 +239,8 @@ def test_the_modes_differ(make, tmp_path):
 
 def test_training_goes_on_from_the_authors_files_with_new_optimisers(make, tmp_path):
     generator, judge = write_files(tmp_path / "theirs")
-    restored = {"resume_iters": "latest", "restored_model_path": str(tmp_path / "theirs")}
-    solver = make("on", training=restored)
+    source = {"resume_iters": "latest", "restored_model_path": str(tmp_path / "theirs")}
+    solver = make("on", training=source)
     assert restored(solver) == 0
     assert same_tensors(dict(solver.networks["net_G"].state_dict()), dict(generator))
     assert same_tensors(dict(solver.networks["net_D"].state_dict()), dict(judge))

@@ -1,9 +1,11 @@
 """What a person sees while a run goes on: a progress bar or plain lines, TensorBoard, metrics.jsonl and the
 results."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 import numpy as np
@@ -11,6 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from solvers.run.folder import RunFolder
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """The text with what this encoding has no character for written as its number."""
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Reporter:
@@ -23,10 +31,16 @@ class Reporter:
         self.run: RunFolder | None = None
 
     def say(self, line: str) -> None:
-        """One line for the person, above the bar where there is one."""
-        if self.enabled:
-            tqdm.write(line, file=sys.stdout)
+        """One line for the person, above the bar where there is one. Where nobody reads any more, or there is
+        no room for what is said, the run goes on in silence."""
+        if not self.enabled:
+            return
+        try:
+            tqdm.write(printable(line, sys.stdout.encoding), file=sys.stdout)
             sys.stdout.flush()
+        except OSError:
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
     @contextmanager
     def training(self, run: RunFolder, start: int, stop: int) -> Iterator[None]:
