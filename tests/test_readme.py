@@ -66,6 +66,7 @@ CUTS_OF = {  # more of them, by model
     "MDMM": {"network.attribute_dim": 3},
     "GMVAE-DRIT": {"network.gaussian_size": 3, "training.mixture_start": 1},
     "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
+    "CycleGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
