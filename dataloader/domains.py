@@ -1,10 +1,14 @@
 """One domain of a data set at a time, whether its items come in pairs or each domain has its own."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from dataloader.dataset import Dataset
+
+READ = 64  # images read at a time for their labels
 
 
 def count_of(dataset: Dataset, domain: int) -> int:
@@ -39,3 +43,16 @@ def in_batches(index: np.ndarray, batch_size: int) -> list[np.ndarray]:
 def spread(count: int, most: int) -> np.ndarray:
     """At most `most` indices below `count`, evenly spread."""
     return np.linspace(0, count - 1, min(count, most)).astype(int)
+
+
+def attribute_vectors(labels: Mapping[str, Tensor], attributes: Sequence[str]) -> Tensor:
+    """Which of the attributes images have, by their labels: float [B, attributes] of 0 and 1."""
+    return torch.stack([labels[name].float() for name in attributes], dim=1)
+
+
+def spread_attributes(dataset: Dataset, most: int, device: torch.device | str = "cpu") -> Tensor:
+    """The attribute vectors of at most `most` images of a set of one domain, evenly spread: float
+    [n, attributes]."""
+    parts = in_batches(spread(count_of(dataset, 0), most), READ)
+    known = [one_domain(dataset, 0, part, torch.device(device))[1] for part in parts]
+    return torch.cat([attribute_vectors(labels, dataset.attributes) for labels in known])

@@ -125,22 +125,24 @@ class Solver:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def update(self, loss: Tensor, *names: str, clip: float | None = None) -> None:
-        """Clear gradients, go backward from `loss`, average over processes, shorten each optimiser's
-        gradient to the norm `clip` where one is given, and step the optimisers of these names."""
+        """Clear gradients, go backward from `loss`, and `step` the optimisers of these names."""
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        self.step(*names, clip=clip)
+
+    def step(self, *names: str, clip: float | None = None) -> None:
+        """Average the gradients there are over processes, shorten each optimiser's to the norm `clip` where
+        one is given, and step the optimisers of these names. A loss came through `scaler.scale`."""
         for name in names:
             optimizer = self.optimizers[name]
-            parameters = [
-                p for group in optimizer.param_groups for p in group["params"] if p.grad is not None
-            ]
-            if not parameters:
+            given = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            if not given:
                 continue  # it holds still at this moment, as a mixture before its start
-            distributed.average_gradients(parameters)
+            distributed.average_gradients(given)
             if clip is not None:
                 self.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(parameters, clip)
+                nn.utils.clip_grad_norm_(given, clip)
             self.scaler.step(optimizer)
         self.scaler.update()
 
