@@ -28,6 +28,7 @@ TEST_SHARE = 0.1  # where nothing says which pictures are for testing
 STARGAN = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
 HAIR = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
 STARGAN_SEED, STARGAN_TEST = 1234, 1999  # of its authors' shuffle of the table's rows
+KINDS = tuple(SUFFIXES)
 TABLES = ("attributes.csv", "labels.csv")
 DEEPFASHION = re.compile(r"(?:.*/)?(MEN|WOMEN)[-/]([^-/]+)[-/]id_(\d+)[-/]\d+_\d+_([a-z]+)\.\w+")
 NO, YES, MINUS = range(3)
@@ -118,11 +119,11 @@ def pictures_below(root: Path) -> Iterator[tuple[str, int, int]]:
     """Name, size and time of change of every picture in `root` and its folders, but hidden ones."""
     for place, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
+        below = "" if place == os.fspath(root) else f"{os.path.relpath(place, root)}/"
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                path = f"{place}/{name}"
-                facts = os.stat(path)  # noqa: PTH116 (of hundreds of thousands)
-                yield os.path.relpath(path, root), facts.st_size, facts.st_mtime_ns
+            if name.lower().endswith(KINDS) and not name.startswith("."):
+                facts = os.stat(f"{place}/{name}")  # noqa: PTH116 (of hundreds of thousands)
+                yield below + name, facts.st_size, facts.st_mtime_ns
 
 
 def read_source(source: Source) -> Known:
@@ -199,7 +200,7 @@ def read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
     """The names of the columns after the first, and the rows below them."""
     rows = csv_rows(path)
     first, *names = next(rows, (1, [""]))[1]
-    if not names or first.lower().endswith(tuple(SUFFIXES)):
+    if not names or first.lower().endswith(KINDS):
         raise DataError(f"{path}:1: no names of columns: image, then each attribute's")
     return names, rows
 
