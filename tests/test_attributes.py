@@ -1,83 +1,25 @@
-"""Pictures of known attributes: CelebA's lists, DeepFashion's names, tables of one's own; each in its exact
-form."""
+"""Attributes: its pictures, labels, choices and cache, and a training run on it."""
 
 import os
-import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import contents, noise
+from attribute_folders import FIVE, NAMES, SPLITS, VALUES, celeba, labels_of, names_of, own, refused
+from conftest import contents, noise, run_program, write_config
 from PIL import Image
 
 from configs.keys.data import AttributesData
-from dataloader import attribute_tables, attributes, open_dataset
+from dataloader import attributes, open_dataset
 from dataloader.attributes import open_attributes, pack_attributes
 from dataloader.cache import Shape
-from dataloader.dataset import Dataset
-from dataloader.held_out import hold_out, training_sets
-from dataloader.packed import DataError
+from dataloader.held_out import training_sets
 from dataloader.preprocessing import run
 from dataloader.sizes import Size
 
-NAMES = ["5_o_Clock_Shadow", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Male", "Young"]
-FIVE = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young")
-COUNT = 12
-SPLITS = np.repeat([0, 1, 2], [7, 2, 3])
-VALUES = np.random.default_rng(0).integers(0, 2, (COUNT, len(NAMES)))
-FASHION = [
-    "MEN-Denim-id_00000080-01_7_additional.jpg",
-    "MEN-Denim-id_00000080-01_1_front.jpg",
-    "MEN-Tees_Tanks-id_00000390-02_4_full.jpg",
-    "MEN-Shorts-id_00000391-02_4_full.jpg",
-    "WOMEN-Blouses_Shirts-id_00000001-02_3_back.jpg",
-    "WOMEN-Tees_Tanks-id_00000007-04_2_side.jpg",
-    "WOMEN-Tees_Tanks-id_00000008-04_2_side.jpg",
-    "WOMEN-Dresses-id_00000002-01_6_flat.jpg",
-]
-
-
-def names_of(count: int = COUNT) -> list[str]:
-    return [f"{number:06}.jpg" for number in range(1, count + 1)]
-
-
-def pictures(folder: Path, names: list[str], size: Size = (27, 22)) -> None:
-    for number, name in enumerate(names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        noise(number, size[1], size[0]).save(folder / name)
-
-
-def write_list(path: Path, count: int = COUNT, names: list[str] = NAMES) -> None:
-    """As CelebA's: two blanks before a 1, and a blank at the ends of lines."""
-    rows = [f"{name} {' '.join(f'{2 * v - 1:2}' for v in row)} " for name, row in zip(names_of(), VALUES)]
-    path.write_text("\n".join([str(count), f"{' '.join(names)} ", *rows, ""]))
-
-
-@pytest.fixture
-def celeba(tmp_path: Path) -> Path:
-    root = tmp_path / "CelebA"
-    pictures(root / "img_align_celeba", names_of())
-    write_list(root / "list_attr_celeba.txt")
-    lines = [f"{name} {split}\n" for name, split in zip(names_of(), SPLITS)]
-    (root / "list_eval_partition.txt").write_text("".join(lines))
-    return root
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    root = tmp_path / "own"
-    pictures(root, ["a/1.png", "a/2.png", "b/1.png", "4.png"], (20, 20))
-    rows = ["image,split,red,blue", "a/1.png,train,1,0", "b/1.png,test,0,1", "./a/2.png,train,0,0"]
-    (root / "attributes.csv").write_text("\r\n".join([*rows, '"4.png", val ,1,0', ""]))
-    return root
-
-
-def labels_of(dataset: Dataset) -> np.ndarray:
-    labels = dataset.at(np.arange(len(dataset))).labels[0]
-    assert all(values.dtype == torch.int64 for values in labels.values())
-    return np.stack([labels[name].numpy() for name in dataset.attributes], axis=1)
+__all__ = ["celeba", "own"]  # fixtures
 
 
 def expected(path: Path, box: tuple[slice, slice], size: Size) -> np.ndarray:
@@ -86,13 +28,7 @@ def expected(path: Path, box: tuple[slice, slice], size: Size) -> np.ndarray:
     return np.asarray(resized, np.float32).transpose(2, 0, 1) / 127.5 - 1
 
 
-def refused(folder: Path, words: str, split: str = "train", **options: object) -> None:
-    with pytest.raises(DataError, match=words) as caught:
-        open_attributes(folder, split, 16, **options)
-    assert "\n" not in str(caught.value)
-
-
-# CelebA
+# Pictures and labels
 
 
 def test_celeba_is_one_unpaired_domain_with_the_five_attributes_of_stargan(celeba):
@@ -122,52 +58,17 @@ def test_a_picture_is_the_middle_square_of_so_many_pixels_resized_as_pil_does(ce
         assert np.abs(image - expected(at, boxes[crop, size], size)).max() < 1e-6
 
 
-def test_the_forms_of_kaggle_of_the_authors_and_of_stargan_say_the_same(celeba, tmp_path):
-    kaggle, authors, stargan = (tmp_path / name for name in ("kaggle", "authors", "stargan"))
-    inner = kaggle / "img_align_celeba" / "img_align_celeba"
-    shutil.copytree(celeba / "img_align_celeba", inner)
-    rows = [",".join([name, *map(str, 2 * row - 1)]) for name, row in zip(names_of(), VALUES)]
-    header = ",".join(["image_id", *NAMES])
-    (kaggle / "list_attr_celeba.csv").write_text("\n".join([header, *rows, ""]))
-    rows = [f"{name},{split}\n" for name, split in zip(names_of(), SPLITS)]
-    (kaggle / "list_eval_partition.csv").write_text("".join(["image_id,partition\n", *rows]))
-    for place in ("Anno", "Eval"):
-        (authors / place).mkdir(parents=True)
-    shutil.copytree(celeba / "img_align_celeba", authors / "Img" / "img_align_celeba")
-    shutil.copy(celeba / "list_attr_celeba.txt", authors / "Anno")
-    shutil.copy(celeba / "list_eval_partition.txt", authors / "Eval")
-    shutil.copytree(celeba / "img_align_celeba", stargan / "images")
-    for name in ("list_attr_celeba.txt", "list_eval_partition.txt"):
-        shutil.copy(celeba / name, stargan)
-    one = open_attributes(celeba, "train", 16)
-    for folder in (kaggle, authors, stargan):
-        other = open_attributes(folder, "train", 16)
-        assert (np.asarray(one.pictures) == other.pictures).all() and (one.values == other.values).all()
-
-
-def test_without_a_partition_the_split_is_that_of_stargans_authors(celeba, monkeypatch):
-    (celeba / "list_eval_partition.txt").unlink()
-    lines = (celeba / "list_attr_celeba.txt").read_text().splitlines()[2:]
-    random.seed(1234)
-    random.shuffle(lines)
-    tested = []
-    for i, line in enumerate(lines):
-        if (i + 1) < 4:
-            tested.append(line.split())
-    assert np.bincount(attribute_tables.stargan_splits(202_599)).tolist() == [200_600, 0, 1999]
-    monkeypatch.setattr(attribute_tables, "STARGAN_TEST", 3)
-    monkeypatch.setattr(attribute_tables, "TEST_SHARE", 0.5)
-    test, train = (open_attributes(celeba, split, 16) for split in ("test", "train"))
-    assert (len(test), len(train)) == (3, 9) and not train.has_validation
-    columns = [1 + NAMES.index(name) for name in FIVE]
-    by_name = {row[0]: [int(row[column]) > 0 for column in columns] for row in tested}
-    assert (labels_of(test) == [by_name[name] for name in sorted(by_name)]).all()
-
-
 def test_the_split_val_is_what_validation_looks_at(celeba):
     train, validation = training_sets(lambda split: open_attributes(celeba, split, 16), celeba, 0.1)
     assert (len(train), len(validation)) == (7, 2)
     assert training_sets(lambda split: open_attributes(celeba, split, 16), celeba, 0.0)[1] is None
+
+
+def test_without_a_split_val_a_share_is_held_out_that_knows_the_same(celeba):
+    (celeba / "list_eval_partition.txt").unlink()
+    for part in training_sets(lambda split: open_attributes(celeba, split, 16), celeba, 0.3):
+        assert part.attributes == FIVE and part.exclusive_attributes == ((0, 1, 2),)
+        assert set(part.at(np.arange(2)).labels[0]) == set(part.knows) == set(FIVE)
 
 
 def test_attributes_and_groups_are_chosen_by_name(celeba):
@@ -197,77 +98,6 @@ def test_training_mirrors_half_of_the_pictures_and_tests_none(celeba):
     assert (same ^ mirrored).all() and 0.4 < mirrored.float().mean() < 0.6
     dataset = open_attributes(celeba, "train", 16, flip=False)
     assert torch.equal(dataset.render(dataset.read(np.arange(7)), training=True).images[0], plain)
-
-
-# DeepFashion
-
-
-@pytest.mark.parametrize("nested", [False, True])
-def test_deepfashions_names_tell_sex_garment_and_view(tmp_path, nested):
-    paths = [name.replace("-", "/") for name in FASHION] if nested else FASHION
-    pictures(tmp_path / "set" / ("img" if nested else ""), paths)
-    sets = [open_attributes(tmp_path / "set", split, 16) for split in ("train", "test")]
-    garments = ("Blouses_Shirts", "Denim", "Dresses", "Shorts", "Tees_Tanks")
-    views = ("additional", "back", "flat", "front", "full", "side")
-    rows = []
-    for dataset in sets:
-        assert dataset.attributes == ("MEN", "WOMEN", *garments, *views)
-        assert dataset.exclusive_attributes == ((0, 1), (2, 3, 4, 5, 6), (7, 8, 9, 10, 11, 12))
-        for values in labels_of(dataset):
-            has = [name for name, value in zip(dataset.attributes, values) if value]
-            assert len(has) == 3
-            rows.append("-".join(has))
-    wanted = [
-        f"{(parts := name[:-4].split('-'))[0]}-{parts[1]}-{parts[3].split('_')[-1]}" for name in FASHION
-    ]
-    assert sorted(rows) == sorted(wanted)
-    persons = [set(dataset.groups()[0].tolist()) for dataset in sets]
-    assert not persons[0] & persons[1] and persons[0] | persons[1] == {1, 2, 7, 8, 80, 390, 391}
-
-
-def test_a_persons_pictures_stay_on_one_side_of_validation_too(tmp_path):
-    names = [f"MEN-Denim-id_{person:08}-0{view}_1_front.jpg" for person in range(12) for view in range(3)]
-    pictures(tmp_path, names, (8, 8))
-    rest, held = hold_out(open_attributes(tmp_path, "train", 8), 0.3)
-    assert not set(rest.groups()[0]) & set(held.groups()[0]) and len(held) > 2
-
-
-def test_a_name_stays_for_testing_whatever_else_is_there():
-    names = [f"id{number}" for number in range(3000)]
-    sides = attribute_tables.fixed_share(names)
-    assert 0.08 < np.mean([side == 2 for side in sides.values()]) < 0.12
-    some = attribute_tables.fixed_share(names[::2])
-    assert all(sides[name] == side for name, side in some.items())
-
-
-# Tables
-
-
-def test_a_table_of_ones_own_names_paths_attributes_and_splits(own):
-    train, val, test = (open_attributes(own, split, 20) for split in ("train", "val", "test"))
-    assert train.attributes == ("red", "blue") and train.exclusive_attributes == ()
-    assert labels_of(train).tolist() == [[1, 0], [0, 0]]
-    assert (labels_of(val).tolist(), labels_of(test).tolist()) == ([[1, 0]], [[0, 1]])
-    shown = [np.asarray(Image.open(own / "a" / name)) for name in ("1.png", "2.png")]
-    assert (np.asarray(train.pictures) == shown).all()
-    (own / "attributes.csv").rename(own / "labels.csv")
-    text = (own / "labels.csv").read_text().replace("test", "train")
-    (own / "labels.csv").write_text(text.replace(",0", ",-1"))
-    train, test = (open_attributes(own, split, 20) for split in ("train", "test"))
-    assert labels_of(train).tolist() == [[1, 0], [0, 1], [0, 0]]
-    assert labels_of(test).tolist() == [[1, 0]] and not train.has_validation  # val stands in
-
-
-def test_without_a_column_split_a_fixed_share_is_for_testing(tmp_path):
-    names = names_of(60)
-    pictures(tmp_path, names, (4, 4))
-    rows = [f"{name},{number % 2}" for number, name in enumerate(names)]
-    (tmp_path / "attributes.csv").write_text("\n".join(["image,odd", *rows]))
-    sets = [open_attributes(tmp_path, split, 4) for split in ("train", "test")]
-    sides = attribute_tables.fixed_share(names)
-    for dataset, side in zip(sets, (0, 2)):
-        odd = [number % 2 for number, name in enumerate(names) if sides[name] == side]
-        assert labels_of(dataset)[:, 0].tolist() == odd != []
 
 
 # The cache
@@ -330,54 +160,6 @@ def test_several_workers_pack_the_same_bytes_as_one(celeba):
 # What is refused
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("000003.jpg", "nine.jpg", r"txt:5: there is no picture .*nine.jpg \(and 1 more\); --skip-bad"),
-        ("000003.jpg", "000002.jpg", "txt:5: 000002.jpg stands in line 4 too"),
-        ("000003.jpg", "000003.jpg 1", "txt:5: 8 values, not one for each of 7 names"),
-        ("000003.jpg -1", "000003.jpg yes", "txt:5: 5_o_Clock_Shadow is 'yes', not 0 or 1"),
-        ("12\n", "13\n", "holds 12 rows, not the 13 that it says; it is cut off"),
-        ("12\n", "", "txt:1: not the number of its pictures"),
-        ("Male", "Young", "the column 'Young' has a namesake"),
-        ("000003.jpg -1", "000003.jpg 0", "says no by 0 in line 5 and by -1 in line 3"),
-    ],
-)
-def test_a_wrong_list_is_one_line_with_the_lines_number(celeba, old, new, words):
-    table = celeba / "list_attr_celeba.txt"
-    text = table.read_text().replace("000003.jpg  1", "000003.jpg -1")
-    assert old in text
-    table.write_text(text.replace(old, new, 1))
-    refused(celeba, words)
-    assert not list((celeba / ".packed").glob("*/train"))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("val", "dev", "csv:5: split is 'dev', not train, val or test"),
-        ("image,split,red,blue\r\n", "", "csv:1: no names of columns: image"),
-        ("red", "", "the column '' has no name"),
-        (",red,blue", "", "attributes.csv names no attributes"),
-        ("a/1.png", "../own/a/1.png", "csv:2: there is no picture"),
-        ("a/1.png", "\udcff", "is no t.*UTF-8"),
-    ],
-)
-def test_a_wrong_table_is_one_line_with_the_lines_number(own, old, new, words):
-    text = (own / "attributes.csv").read_bytes().decode()
-    (own / "attributes.csv").write_bytes(text.replace(old, new, 1).encode(errors="surrogateescape"))
-    refused(own, words)
-
-
-def test_a_wrong_partition_is_one_line(celeba):
-    partition = celeba / "list_eval_partition.txt"
-    text = partition.read_text()
-    partition.write_text(text.replace("000002.jpg 0", "000002.jpg 3"))
-    refused(celeba, "partition.txt:2: '000002.jpg 3' is no picture and 0, 1 or 2")
-    partition.write_text("".join(text.splitlines(keepends=True)[2:]))
-    refused(celeba, r"partition.txt has no line for 000001.jpg \(and 1 more\)")
-
-
 def test_what_is_no_such_folder_says_what_to_do(celeba, own, tmp_path):
     refused(tmp_path / "nowhere", "no folder at .*bash download/celeba.sh")
     (tmp_path / "empty").mkdir()
@@ -419,3 +201,31 @@ def test_the_keys_of_a_config_are_what_the_opener_takes(own):
     for wrong in ([["red", "green"]], [["red", "blue"], ["blue", "red"]]):
         with pytest.raises(ValueError, match="exclusive of attributes that count, each in one group"):
             AttributesData(attributes=["blue", "red"], exclusive=wrong).check((20, 20))
+
+
+def test_stargan_trains_validates_and_is_tested_on_it(celeba, tmp_path):
+    values = {
+        "id": "tiny",
+        "model": "StarGAN",
+        "dataset": "Attributes",
+        "path_to_data": str(celeba),
+        "resolution": 32,
+        "data": {"crop": 20, "attributes": ["Male", "Black_Hair", "Blond_Hair"]},
+        "run_dir": str(tmp_path / "run"),
+        "device": "cpu",
+        "threads": 1,
+        "training": {"max_iters": 2, "batch_size": 2, "n_critic": 1, "validation_freq": 2},
+        "test": {"batch_size": 4, "metrics": ["reconstruction"]},
+        "network": {"base_width": 4, "residual_blocks": 1, "dis_width": 4},
+    }
+    values["training"] |= {"validate": ["reconstruction"], "best_by": "reconstruction/l1"}
+    result = run_program(write_config(values, tmp_path / "tiny.json"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "results" / "metrics.json").is_file()
+    assert {path.name for path in (celeba / ".packed" / "attributes-32-crop20").iterdir()} == {
+        *("train", "val", "test")
+    }
+    values["data"]["attributes"] = ["male"]
+    result = run_program(write_config(values, tmp_path / "tiny.json"))
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "did you mean Male?" in result.stderr

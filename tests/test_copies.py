@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attribute_folders import FASHION, celeba, pictures
 from conftest import ROOT, contents
-from test_attributes import FASHION, celeba, pictures
 from test_unpack import call, refused, zip_of
 
 from configs.keys import DATASETS
