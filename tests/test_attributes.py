@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from attribute_folders import FIVE, NAMES, SPLITS, VALUES, celeba, labels_of, names_of, own, refused
-from conftest import contents, noise, run_program, write_config
+from conftest import contents, noise, write_config
 from PIL import Image
 
 from configs.keys.data import AttributesData
@@ -18,6 +18,7 @@ from dataloader.cache import Shape
 from dataloader.held_out import training_sets
 from dataloader.preprocessing import run
 from dataloader.sizes import Size
+from main import main
 
 __all__ = ["celeba", "own"]  # fixtures
 
@@ -203,7 +204,7 @@ def test_the_keys_of_a_config_are_what_the_opener_takes(own):
             AttributesData(attributes=["blue", "red"], exclusive=wrong).check((20, 20))
 
 
-def test_stargan_trains_validates_and_is_tested_on_it(celeba, tmp_path):
+def test_stargan_trains_validates_and_is_tested_on_it(celeba, tmp_path, capsys):
     values = {
         "id": "tiny",
         "model": "StarGAN",
@@ -219,13 +220,13 @@ def test_stargan_trains_validates_and_is_tested_on_it(celeba, tmp_path):
         "network": {"base_width": 4, "residual_blocks": 1, "dis_width": 4},
     }
     values["training"] |= {"validate": ["reconstruction"], "best_by": "reconstruction/l1"}
-    result = run_program(write_config(values, tmp_path / "tiny.json"))
-    assert result.returncode == 0, result.stderr
+    assert main([str(write_config(values, tmp_path / "tiny.json"))]) == 0, capsys.readouterr().err
     assert (tmp_path / "run" / "results" / "metrics.json").is_file()
     assert {path.name for path in (celeba / ".packed" / "attributes-32-crop20").iterdir()} == {
         *("train", "val", "test")
     }
     values["data"]["attributes"] = ["male"]
-    result = run_program(write_config(values, tmp_path / "tiny.json"))
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert "did you mean Male?" in result.stderr
+    capsys.readouterr()
+    assert main([str(write_config(values, tmp_path / "tiny.json"))]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "did you mean Male?" in said
