@@ -26,6 +26,8 @@ class Subset(Dataset):
             whole.colour_domains,
             whole.knows,
         )
+        self.attributes, self.exclusive_attributes = whole.attributes, whole.exclusive_attributes
+        self.measures_attributes = whole.measures_attributes
         self.streams = tuple(map(len, items))
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -39,6 +41,9 @@ class Subset(Dataset):
 
     def colour_of(self, images: Tensor, domain: int) -> Tensor:
         return self.whole.colour_of(images, domain)
+
+    def attributes_of(self, images: Tensor) -> Tensor:
+        return self.whole.attributes_of(images)
 
     def groups(self) -> tuple[np.ndarray | None, ...]:
         found = zip(self.whole.groups(), self.items)
@@ -97,7 +102,9 @@ def training_sets(
     train = open_split("train")
     if not share:
         return train, None
-    return (train, open_split("val")) if has_val_split(Path(folder)) else hold_out(train, share)
+    if train.has_validation or has_val_split(Path(folder)):
+        return train, open_split("val")
+    return hold_out(train, share)
 
 
 def has_val_split(folder: Path) -> bool:
