@@ -69,6 +69,7 @@ CUTS_OF = {  # more of them, by model
     "CycleGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
     "UNIT": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
+    "StarGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
 SMALL_PICTURES = (  # of the noise that untrained models make, which is slow to write
