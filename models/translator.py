@@ -21,6 +21,9 @@ class Translator(nn.Module):
     from 0, as `component` in `sample_style`, and has `component_probabilities`.
 
     A model whose style is a vector of known attributes names its entries in `attributes`, and has `edit`.
+    Further pictures that a model may have, each of which it says by a class attribute: the mean of what has
+    an attribute (`has_label_means`, `label_means`), a reconstruction with noise (`has_noisy_reconstruction`,
+    `noisy_reconstruction`) and images drawn from a prior of whole images (`has_image_prior`, `sample_image`).
     """
 
     domains: tuple[str, ...] = ()
@@ -30,6 +33,9 @@ class Translator(nn.Module):
     content_is_image: bool = False
     components: int = 0
     attributes: tuple[str, ...] = ()
+    has_label_means: bool = False
+    has_noisy_reconstruction: bool = False
+    has_image_prior: bool = False
     missing: ClassVar[dict[str, str]] = {}
 
     @property
@@ -110,3 +116,20 @@ class Translator(nn.Module):
         """Where a style is a vector of `attributes`: `image`, which has the attributes `have`, with those of
         `want` in their place, each [B, attributes] of 0 and 1. -> [B, 3, H, W]."""
         return self.decode(self.encode_content(image, domain), want, domain)
+
+    def label_means(self, domain: int) -> Tensor:
+        """Where it `has_label_means`: for each of `attributes` the mean latent of the training images that
+        have it, decoded. -> [attributes, 3, H, W] in [-1, 1]."""
+        raise NotImplementedError
+
+    def noisy_reconstruction(
+        self, image: Tensor, domain: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Where it `has_noisy_reconstruction`: `image` encoded, and decoded from a latent to which noise is
+        added, which is drawn on the CPU as in `sample_style`. [B, 3, H, W] -> [B, 3, H, W]."""
+        raise NotImplementedError
+
+    def sample_image(self, count: int, domain: int, generator: torch.Generator | None = None) -> Tensor:
+        """Where it `has_image_prior`: `count` images of `domain` decoded from draws of the prior, which are
+        made on the CPU as in `sample_style`. -> [count, 3, H, W] in [-1, 1]."""
+        raise NotImplementedError
