@@ -66,6 +66,7 @@ CUTS_OF = {  # more of them, by model
     "GMVAE-DRIT": {"network.gaussian_size": 3, "training.mixture_start": 1},
     "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
+    "VAEGAN": {"network.base_width": 2, "network.hidden": 4},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
 SMALL_PICTURES = (  # of the noise that untrained models make, which is slow to write
