@@ -70,6 +70,7 @@ CUTS_OF = {  # more of them, by model
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
     "UNIT": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "StarGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
+    "VAEGAN": {"network.base_width": 2, "network.hidden": 4},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
 SMALL_PICTURES = (  # of the noise that untrained models make, which is slow to write
