@@ -317,24 +317,22 @@ def test_without_a_pool_there_is_none_in_the_checkpoint(make):
     assert sorted(make(training={"pool_size": 0}).networks) == ["net_D_A", "net_D_B", "net_G_A", "net_G_B"]
 
 
-def test_two_processes_train_what_one_trains(digits_folder, tmp_path):
+def test_two_processes_train_what_one_trains(make, digits_folder, tmp_path):
     """Nothing mixes the images of a batch, so that the pools, too, are one process's but for rounding."""
-    training = {"max_iters": 4, "lr": 1e-3, "batch_size": 2}
-    states = []
-    for number in (1, 2):
-        config = values(digits_folder, tmp_path / str(number), training=training)
-        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={number}"]
-        words = command(write_config(config, tmp_path / f"{number}.json"))
-        done = subprocess.run(
-            [sys.executable, *(launch if number > 1 else ()), *words[1:]],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        states.append(load_checkpoint(tmp_path / f"{number}/models/000004-checkpoint.pt")["networks"])
-    one, two = states
+    training = {"max_iters": 4, "lr": 1e-3, "batch_size": 2, "sample_freq": 100}
+    make("one", training=training).train()
+    config = values(digits_folder, tmp_path / "two", training=training)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launch, *command(write_config(config, tmp_path / "two.json"))[1:]],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    checkpoints = [tmp_path / name / "models/000004-checkpoint.pt" for name in ("one", "two")]
+    one, two = (load_checkpoint(path)["networks"] for path in checkpoints)
     assert one.keys() == two.keys() and one["pool_A"]["count"].item() == 3
     for name in ("pool_A", "pool_B"):
         assert one[name]["images"].std() > 0

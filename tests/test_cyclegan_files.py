@@ -16,6 +16,7 @@ from solvers.run.checkpoint import CheckpointError
 
 WIDTH, BLOCKS = 3, 2
 NETWORK = {"base_width": WIDTH, "residual_blocks": BLOCKS}
+TESTED = {"metrics": ["reconstruction"]}
 
 
 class Block(nn.Module):
@@ -77,14 +78,13 @@ def check_translates(solver, generators: dict[tuple[int, int], nn.Module]) -> No
         assert plain.std() > 0.05 and (made - plain).abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("named", ["folder", "file"])
-@pytest.mark.parametrize("age", ["new", "old"])
+@pytest.mark.parametrize(("named", "age"), [("folder", "new"), ("file", "old")])
 def test_the_authors_files_make_the_images_of_a_plain_network(make, tmp_path, named, age):  # noqa: F811
     """Old files have DataParallel's prefix and running statistics of InstanceNorm, which nothing read."""
     old = {"prefix": "module.", "track_running_stats": True} if age == "old" else {}
     made = write_files(tmp_path / "theirs", *BOTH, **old)
     path = tmp_path / "theirs" / ("" if named == "folder" else "latest_net_G_B.pth")
-    solver = make("tested", train=0, test={"test_path": str(path)}, network=NETWORK)
+    solver = make("tested", train=0, test=TESTED | {"test_path": str(path)}, network=NETWORK)
     solver.test()
     results = tmp_path / "tested/results"
     assert json.loads((results / "metrics.json").read_text())["iteration"] == 0
@@ -106,7 +106,7 @@ def test_the_authors_files_make_the_images_of_a_plain_network(make, tmp_path, na
 def test_a_generator_alone_translates_one_way(make, tmp_path, name, file, way):  # noqa: F811
     made = write_files(tmp_path / "theirs", name)
     path = (tmp_path / f"theirs/latest_{name}.pth").rename(tmp_path / "theirs" / file)
-    solver = make("tested", train=0, test={"test_path": str(path)}, network=NETWORK)
+    solver = make("tested", train=0, test=TESTED | {"test_path": str(path)}, network=NETWORK)
     solver.test()
     there = "x_to_y" if way == (0, 1) else "y_to_x"
     results = tmp_path / "tested/results"
