@@ -1,6 +1,6 @@
 """One domain of a data set at a time, whether its items come in pairs or each domain has its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -56,3 +56,24 @@ def spread_attributes(dataset: Dataset, most: int, device: torch.device | str = 
     parts = in_batches(spread(count_of(dataset, 0), most), READ)
     known = [one_domain(dataset, 0, part, torch.device(device))[1] for part in parts]
     return torch.cat([attribute_vectors(labels, dataset.attributes) for labels in known])
+
+
+def attribute_groups(dataset: Dataset) -> dict[str, list[int]]:
+    """What can be asked for independently, by name, and the numbers of its attributes: one, or several that
+    exclude each other (red+green+blue)."""
+    names, groups = dataset.attributes, dataset.exclusive_attributes
+    found: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        group = next((list(members) for members in groups if number in members), [number])
+        found["+".join(names[one] for one in group) if len(group) > 1 else name] = group
+    return found
+
+
+def asked_for(have: Tensor, number: int, groups: Iterable[list[int]]) -> Tensor:
+    """`have` [B, attributes] with the other value of this attribute, or, of several that exclude each other,
+    with it and none of the others."""
+    want = have.clone()
+    group = next(members for members in groups if number in members)
+    want[:, group] = 0
+    want[:, number] = 1 if len(group) > 1 else 1 - have[:, number]
+    return want

@@ -247,8 +247,8 @@ class Solver:
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
         assert self.run is not None
-        folder, seed, paired = self.run.sample_folder(iteration), self.config.seed, self.test_set.paired
-        save_samples(self.model, fixed, folder, seed, self.reporter, iteration, paired)
+        folder, seed = self.run.sample_folder(iteration), self.config.seed
+        save_samples(self.model, fixed, folder, seed, self.reporter, iteration, self.test_set)
         write_pages(self.run, self.config)
 
     def set_time(self, iteration: int) -> None:

@@ -8,6 +8,7 @@ from dataloader.dataset import Batch, Dataset
 from dataloader.domains import spread
 from models.translator import Translator
 from solvers.run.reporter import Reporter
+from solvers.visualization.attribute_grids import attribute_pictures
 from solvers.visualization.grids import (
     component_grid,
     every_domain_grid,
@@ -39,20 +40,24 @@ def save_samples(
     seed: int,
     reporter: Reporter,
     iteration: int,
-    paired: bool = True,
+    dataset: Dataset,
 ) -> None:
-    """Training's grids of one iteration, in eval mode, which is left again afterwards."""
+    """Training's grids of one iteration, of a batch of this data set, in eval mode, which is left again
+    afterwards."""
     was_training = model.training
     model.eval()
     for source, target in model.directions:
         name = f"{model.domains[source]}_to_{model.domains[target]}"
-        picture = translation_grid(model, batch, source, target, seed, randoms=3, paired=paired)
+        picture = translation_grid(model, batch, source, target, seed, randoms=3, paired=dataset.paired)
         save_png(picture, folder / f"{name}.png")
         reporter.picture(name, picture, iteration)
         if model.components:
             picture = component_grid(model, batch, source, target, seed)
             save_png(picture, folder / f"{name}_by_component.png")
             reporter.picture(f"{name}_by_component", picture, iteration)
+    for name, picture in attribute_pictures(model, dataset, batch, seed).items():
+        save_png(picture, folder / f"{name}.png")
+        reporter.picture(name, picture, iteration)
     model.train(was_training)
 
 
@@ -60,6 +65,8 @@ def save_pictures(model: Translator, dataset: Dataset, seed: int, folder: Path, 
     """Every grid and GIF that the model has the verbs for."""
     batch = fixed_batch(dataset, device, 2 * ROWS)
     first = Batch(tuple(images[:ROWS] for images in batch.images), batch.labels)
+    for name, picture in attribute_pictures(model, dataset, batch, seed, ROWS).items():
+        save_png(picture, folder / f"{name}.png")
     if not model.has_content:
         return
     for source, target in model.directions:
