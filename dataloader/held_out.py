@@ -26,6 +26,8 @@ class Subset(Dataset):
             whole.colour_domains,
             whole.knows,
         )
+        self.attributes, self.exclusive_attributes = whole.attributes, whole.exclusive_attributes
+        self.measures_attributes = whole.measures_attributes
         self.streams = tuple(map(len, items))
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
@@ -39,6 +41,9 @@ class Subset(Dataset):
 
     def colour_of(self, images: Tensor, domain: int) -> Tensor:
         return self.whole.colour_of(images, domain)
+
+    def attributes_of(self, images: Tensor) -> Tensor:
+        return self.whole.attributes_of(images)
 
     def groups(self) -> tuple[np.ndarray | None, ...]:
         found = zip(self.whole.groups(), self.items)

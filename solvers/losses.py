@@ -36,6 +36,9 @@ def least_squares(logits: Sequence[Tensor], target: float) -> Tensor:
     return sum((x - target).square().mean() for x in logits)
 
 
+GAN_LOSSES = {"vanilla": adversarial, "lsgan": least_squares}  # by what configs call them
+
+
 def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """WGAN-GP's penalty (arXiv 1704.00028, eq. 3): the mean of (|gradient of D at x| - 1)^2 over images x
     between real and fake ones [B, 3, H, W], each at a random place on its line. `judge` gives outputs

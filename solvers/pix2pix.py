@@ -8,11 +8,9 @@ from torch import Tensor
 from dataloader.dataset import Batch
 from models.discriminators import Patches
 from models.pix2pix import Pix2Pix
-from solvers.losses import adversarial, frozen, least_squares
+from solvers.losses import GAN_LOSSES, frozen
 from solvers.run.checkpoint import fitted
 from solvers.solver import Solver
-
-LOSSES = {"vanilla": adversarial, "lsgan": least_squares}
 
 
 class Pix2PixSolver(Solver):
@@ -50,7 +48,7 @@ class Pix2PixSolver(Solver):
         """What the discriminator says of these pairs against what is wanted of it."""
         with self.autocast():
             logits = self.networks["net_D"](torch.cat((x, y), dim=1))
-        return LOSSES[self.training.gan_mode]([logits], target)
+        return GAN_LOSSES[self.training.gan_mode]([logits], target)
 
     def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
         """The authors' files hold a network each. Without net_D, training begins with a new one; there are

@@ -24,7 +24,8 @@ from solvers.evaluation.family import families
 from solvers.visualization import grids, interpolation, pictures
 
 README = (ROOT / "README.md").read_text()
-PAGES = ("README.md", "configs/README.md", "benchmarks/README.md")
+FAMILIES = (ROOT / "solvers/evaluation/README.md").read_text()
+PAGES = ("README.md", "configs/README.md", "benchmarks/README.md", "solvers/evaluation/README.md")
 PROGRAMS = ("bash ", "python ", "pip ", "torchrun ", "./")
 
 # Commands that are run elsewhere: the file that does so, and the words in it by which it does.
@@ -65,6 +66,7 @@ CUTS_OF = {  # more of them, by model
     "MDMM": {"network.attribute_dim": 3},
     "GMVAE-DRIT": {"network.gaussian_size": 3, "training.mixture_start": 1},
     "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
+    "CycleGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
     "VAEGAN": {"network.base_width": 2, "network.hidden": 4},
 }
@@ -87,9 +89,9 @@ def commands(block: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines()]
 
 
-def rows(heading: str) -> list[list[str]]:
-    """The cells of the table below a heading, without its first row."""
-    part = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def rows(heading: str, text: str = README) -> list[list[str]]:
+    """The cells of the table below a heading of a page, without its first row."""
+    part = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for line in part.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
 
@@ -134,7 +136,7 @@ def test_its_solver_is_lines_of_the_one_that_is_tested():
 
 def test_the_table_of_numbers_has_every_family_once_below_its_question():
     found, question = [], ""
-    for asked, name, *_ in rows("What test mode measures"):
+    for asked, name, *_ in rows("Families", FAMILIES):
         question = asked or question
         found.append((name.strip("`"), question))
     assert sorted(found) == sorted((name, family.question) for name, family in families().items())
@@ -268,9 +270,11 @@ def run_main(words: list[str], capsys: pytest.CaptureFixture) -> None:
     else:
         made = Path(config.run_dir) / "results/metrics.json"
     last = config.training.max_iters if config.train else 3
-    for name, _ in rows("What a run leaves"):
-        place = made.parents[1] / name.strip("`").replace("000200", f"{last:06d}")
-        assert place.exists(), place
+    left = README.partition("## What a run leaves")[2].partition("Test mode")[0]
+    names = re.findall(r"`([\w./]+)`", left.replace("`run_dir`", ""))
+    assert len(names) > 6
+    for name in (*names, f"samples/{last:06d}", f"models/{last:06d}-checkpoint.pt"):
+        assert (made.parents[1] / name).exists(), name
 
 
 def run_command(words: list[str], project: Path, capsys: pytest.CaptureFixture) -> None:

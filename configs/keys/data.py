@@ -165,6 +165,15 @@ class ColourModesData(Data):
     opener: ClassVar[str] = "dataloader.colour_modes:open_colour_modes"
 
 
+class DigitsAttributesData(Data):
+    """Digits whose ink, background, width of stroke, slant and size are drawn independently and known; one
+    domain."""
+
+    name: ClassVar[str] = "Digits-Attributes"
+    made_by: ClassVar[str] = "itself, on first use, or from MNIST's IDX files"
+    opener: ClassVar[str] = "dataloader.digits_attributes:open_digits_attributes"
+
+
 DATASETS: dict[str, type[Data]] = {
     value.name: value
     for value in list(vars().values())

@@ -17,7 +17,8 @@ from dataloader.packed import sync
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
 ITERATION = ("iters", "total_it")  # ours and the IIAE reference's; that of DRIT's authors
-SINGLE = re.compile(r"(latest|\d+)_(net_\w+)\.pth")  # a network by itself, as the authors of pix2pix name it
+# A network by itself, as the authors of pix2pix name it (5_net_G.pth) and those of StarGAN (200000-G.pth).
+SINGLE = re.compile(r"(latest|\d+)(?:_(?=n)|-(?=[GD]))(net_\w+|[GD])\.pth")
 UNREADABLE = (PermissionError, FileNotFoundError, IsADirectoryError)
 
 
@@ -103,8 +104,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         name = SINGLE.fullmatch(path.name)
         if name is None:
             return {"iters": 0, "single": {"": state}}
-        beside = sorted(path.parent.glob(f"{name[1]}_net_*.pth"))
-        return {"iters": 0, "single": {other.stem.partition("_")[2]: read(other, device) for other in beside}}
+        named = ((SINGLE.fullmatch(other.name), other) for other in sorted(path.parent.glob("*.pth")))
+        beside = {match[2]: other for match, other in named if match and match[1] == name[1]}
+        return {"iters": 0, "single": {part: read(other, device) for part, other in beside.items()}}
     if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
         raise CheckpointError(
             f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"

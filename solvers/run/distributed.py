@@ -49,6 +49,16 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
+def gather(share: torch.Tensor) -> torch.Tensor:
+    """The shares [n, ...] of all processes as one batch [n * world, ...], of which process r has items r,
+    r + world and so on, as TrainLoader deals them. No gradient goes through it."""
+    if not dist.is_initialized():
+        return share
+    parts = [torch.empty_like(share, memory_format=torch.contiguous_format) for _ in range(world())]
+    dist.all_gather(parts, share.contiguous())
+    return torch.stack(parts, dim=1).flatten(0, 1)
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether `flag` is set in any process."""
     if not dist.is_initialized():
