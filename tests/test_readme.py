@@ -68,6 +68,8 @@ CUTS_OF = {  # more of them, by model
     "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
     "CycleGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
+    "UNIT": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
+    "StarGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "VAEGAN": {"network.base_width": 2, "network.hidden": 4},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
