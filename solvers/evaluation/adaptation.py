@@ -53,6 +53,10 @@ def plan_adaptation(settings: Adaptation, dataset: Dataset) -> Plan | None:
             raise RunError(f"test.adaptation.{key}: got {name!r}; allowed: {', '.join(names)}")
     if settings.source and settings.source == settings.target:
         raise RunError(f"test.adaptation: source and target are both {settings.source}; give two domains")
+    if len(names) < 2:
+        if settings.enabled:
+            raise RunError(f"test.adaptation: there is one domain ({names[0]}); it needs two")
+        return None
     free = [name for name in names if name not in (settings.source, settings.target)]
     source = names.index(settings.source or free.pop(0))
     target = names.index(settings.target or free.pop(0))

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dataloader.dataset import Dataset
-from dataloader.domains import count_of, in_batches, one_domain, spread
+from dataloader.domains import attribute_vectors, count_of, in_batches, one_domain, spread
 from dataloader.loader import Shuffle
 from dataloader.packed import sync
 from solvers.evaluation.codes import View
@@ -28,6 +28,8 @@ IMAGES = 20_000  # that a judge learns from, at most
 BATCH = 64
 SEED = 0  # of every judge, so that runs of all seeds have the same
 LOOKED_AT = 64  # images by which a data set is known again
+
+Label = str | tuple[str, ...]  # a class, or several attributes
 
 
 class Course(Protocol):
@@ -43,7 +45,8 @@ class Lessons(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Pictures uint8 [N, 3, 32, 32] and their classes int64 [N], both on the device."""
+    """Pictures uint8 [N, 3, 32, 32] and their classes int64 [N], or what they have of several attributes, 0
+    or 1, [N, attributes]; both on the device."""
 
     pictures: Tensor
     classes: Tensor
@@ -55,14 +58,15 @@ def draw(count: int, most: int, seed: int) -> np.ndarray:
 
 
 def stored(
-    dataset: Dataset, domain: int, index: np.ndarray, label: str, batch_size: int, device: torch.device
+    dataset: Dataset, domain: int, index: np.ndarray, label: Label, batch_size: int, device: torch.device
 ) -> Examples:
-    """The real images of one domain at these indices, with their labels."""
+    """The real images of one domain at these indices, with their label or attributes."""
     pictures, classes = [], []
     for part in in_batches(index, batch_size):
         images, labels = one_domain(dataset, domain, part, device)
         pictures.append(to_bytes(images))
-        classes.append(labels[label].to(device))
+        one = labels[label] if isinstance(label, str) else attribute_vectors(labels, label).long()
+        classes.append(one.to(device))
     return Examples(torch.cat(pictures), torch.cat(classes))
 
 
@@ -88,7 +92,8 @@ def classifier(kinds: int) -> nn.Sequential:
 
 def train_classifier(examples: Examples, kinds: int, settings: Course, seed: int) -> nn.Module:
     """A classifier trained for `settings.iterations` by Adam, its learning rate falling to zero along a
-    cosine; no augmentation. The global generators are as before afterwards."""
+    cosine; no augmentation. Of attributes, `kinds` of them, each is a yes or no of its own. The global
+    generators are as before afterwards."""
     device = examples.pictures.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -100,7 +105,11 @@ def train_classifier(examples: Examples, kinds: int, settings: Course, seed: int
             index = order.take(iteration * settings.batch_size, settings.batch_size)
             chosen = torch.from_numpy(index).to(device)
             logits = network(to_floats(examples.pictures[chosen]))
-            loss = F.cross_entropy(logits, examples.classes[chosen])
+            classes = examples.classes[chosen]
+            if classes.ndim == 1:
+                loss = F.cross_entropy(logits, classes)
+            else:
+                loss = F.binary_cross_entropy_with_logits(logits, classes.float())
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -146,14 +155,15 @@ class TrainedClassifier:
         return self.network[:-1](to_floats(to_bytes(images)))
 
 
-def target_classifier(view: View, domain: int, label: str) -> TrainedClassifier:
-    """The classifier of a label on real images of one domain: the one made before for this view, else the one
-    stored in view.cache, else a new one, which is then stored there. Raises DataError where the training
-    split is missing."""
+def target_classifier(view: View, domain: int, label: Label) -> TrainedClassifier:
+    """The classifier of a label, or of attributes, on real images of one domain: the one made before for this
+    view, else the one stored in view.cache, else a new one, which is then stored there. Raises DataError
+    where the training split is missing."""
     key = ("classifier", domain, label)
     if key not in view.made:
         train, course = view.open_train(), Lessons(view.settings.classifier_iterations)
-        path = view.cache and view.cache / f"{label}-{digest_of(train, domain, label, course)}.pt"
+        name = label if isinstance(label, str) else "attributes"
+        path = view.cache and view.cache / f"{name}-{digest_of(train, domain, label, course)}.pt"
         network = read_classifier(path, view) if path else None
         if network is None:
             network = new_classifier(view, train, domain, label, course)
@@ -164,15 +174,17 @@ def target_classifier(view: View, domain: int, label: str) -> TrainedClassifier:
     return view.made[key]
 
 
-def new_classifier(view: View, train: Dataset, domain: int, label: str, course: Lessons) -> nn.Sequential:
+def new_classifier(view: View, train: Dataset, domain: int, label: Label, course: Lessons) -> nn.Sequential:
     index = draw(count_of(train, domain), IMAGES, SEED)
-    view.say(f"A classifier of {label} learns from {len(index):,} real images of {train.domains[domain]}")
+    what = label if isinstance(label, str) else f"{len(label)} attributes"
+    view.say(f"A classifier of {what} learns from {len(index):,} real images of {train.domains[domain]}")
     examples = stored(train, domain, index, label, view.settings.batch_size, view.device)
     with torch.enable_grad():
-        return train_classifier(examples, 1 + int(examples.classes.max()), course, SEED)
+        kinds = 1 + int(examples.classes.max()) if isinstance(label, str) else len(label)
+        return train_classifier(examples, kinds, course, SEED)
 
 
-def digest_of(train: Dataset, domain: int, label: str, course: Lessons) -> str:
+def digest_of(train: Dataset, domain: int, label: Label, course: Lessons) -> str:
     """All that decides a judge: how it is trained, and the data set by its lengths and some of its images."""
     how = (FORMAT, torch.__version__, IMAGES, SIDE, LEARNING_RATE, SEED, *course)
     what = (label, train.domains[domain], *train.streams, *train.size)

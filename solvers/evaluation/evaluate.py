@@ -12,7 +12,7 @@ from solvers.evaluation.family import Family, chosen
 from solvers.run.folder import RunFolder, write_whole
 from solvers.visualization.grids import save_png
 from solvers.visualization.pictures import save_pictures
-from solvers.visualization.plots import style_space
+from solvers.visualization.plots import attribute_changes, style_space
 
 STYLES_SHOWN = 400  # of each domain, at most
 
@@ -32,6 +32,8 @@ def evaluate(
     protocol["checkpoint"] = {"iteration": iteration, **(choice or {"chosen": "last"})}
     if plot is not None:
         save_png(plot.picture(), run.results / "style_space.png")
+    if (changes := attribute_changes(metrics)) is not None:
+        save_png(changes, run.results / "attributes_asked_and_changed.png")
     found = {"iteration": iteration, **metrics, "protocol": protocol}
     write_whole(run.results / "metrics.json", json.dumps(found, indent=2) + "\n")
     return metrics

@@ -152,10 +152,10 @@ def judged_labels(view: View) -> list[str]:
 
 def shared_labels(dataset: Dataset) -> list[str]:
     """The labels that the domains share and that have 2 to KINDS values in each: for pairs, those that
-    partners agree in."""
+    partners agree in. Attributes, which a style changes, are none."""
     known = [seen_labels(dataset, domain) for domain in range(len(dataset.domains))]
     found = []
-    for name in set.intersection(*map(set, known)):
+    for name in set.intersection(*map(set, known)) - set(dataset.attributes):
         values = [labels[name] for labels in known]
         fewest, all_together = min(map(kinds, values)), kinds(np.concatenate(values))
         agree = not dataset.paired or all(np.array_equal(values[0], some) for some in values)

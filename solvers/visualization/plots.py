@@ -1,4 +1,5 @@
-"""Plots as pictures: where styles lie, and how losses went. Matplotlib is loaded only when one is drawn."""
+"""Plots as pictures: where styles lie, how losses went and what asking for an attribute changed. Matplotlib
+is loaded only when one is drawn."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -102,3 +103,52 @@ def rendered(figure: "Figure") -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def asked_and_changed(numbers: Mapping[str, float]) -> tuple[list[str], list[str], np.ndarray] | None:
+    """From the numbers of attributes by name what was asked (R), what may have changed (C), and the shares
+    [R, C] of images in which it did: what was asked became so, anything else did not stay as it was. NaN
+    where nothing was measured; None where there are no such numbers."""
+    names = [name.split("/") for name in numbers if name.startswith("attributes/")]
+    rows = [name[1] for name in names if len(name) == 3 and name[2] == "asked"]
+    columns = list(dict.fromkeys(name[2] for name in names if len(name) == 3 and name[1] == "reader"))
+    if not rows:
+        return None
+    shares = np.full((len(rows), len(columns)), np.nan)
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            if row in column.split("+"):
+                shares[r, c] = numbers[f"attributes/{row}/asked"]
+            elif (kept := f"attributes/{row}/kept/{column}") in numbers:
+                shares[r, c] = 1 - numbers[kept]
+    return rows, columns, shares
+
+
+def attribute_changes(numbers: Mapping[str, float]) -> np.ndarray | None:
+    """What changed, in columns, when each attribute was asked for, in rows, of the numbers of attributes by
+    name: uint8 [H, W, 3]; None where there are none. What was asked for is framed."""
+    found = asked_and_changed(numbers)
+    return None if found is None else rendered(change_figure(*found))
+
+
+def change_figure(rows: Sequence[str], columns: Sequence[str], shares: np.ndarray) -> "Figure":
+    """What `attribute_changes` shows."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    size = (2.5 + 0.65 * len(columns), 1.8 + 0.45 * len(rows))
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), [name.replace("+", "\n") for name in columns])
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylabel("asked for")
+    axes.set_title("share of images in which it changed")
+    for r, row in enumerate(rows):
+        for c, column in enumerate(columns):
+            if np.isfinite(shares[r, c]):
+                ink = "white" if shares[r, c] > 0.6 else "black"
+                axes.text(c, r, f"{shares[r, c]:.2f}", ha="center", va="center", color=ink, fontsize="small")
+            if row in column.split("+"):
+                axes.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, fill=False, edgecolor="#b0562a"))
+    return figure
