@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from drit_toys import toy_pictures
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -62,3 +63,23 @@ def attribute_solver(model: str, size: tuple[int, int] = (32, 32), exclusive_onl
         open_alone = open_split
 
     return Toy(validate(top, "toy"))
+
+
+def domain_solver(pictures, run_dir, **sections):
+    """A tiny solver on what `pictures(split)` gives."""
+
+    class Toy(solver_class(MODELS["StarGAN"])):
+        def open_split(self, split):
+            return pictures(split)
+
+        open_alone = open_split
+
+    training = {"max_iters": 4, "batch_size": 2, "print_freq": 2, **sections.pop("training", {})}
+    test = {"after_training": False, "classifier_iterations": 2, "extractors": [], **sections.pop("test", {})}
+    top = {"id": "toy", "model": "StarGAN", "dataset": "Folders", "resolution": 32, "device": "cpu"}
+    top |= {"threads": 1, "run_dir": str(run_dir), "network": NETWORKS, **sections}
+    return Toy(validate({**top, "training": training, "test": test}, "toy"))
+
+
+def three_kinds(split: str):
+    return toy_pictures(6 if split == "train" else 5, (32, 32), 3)
