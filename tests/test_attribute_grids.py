@@ -11,6 +11,7 @@ from looking import view_of
 from dataloader.digits_attributes import ATTRIBUTES, DigitsAttributes, open_digits_attributes, render
 from solvers.evaluation.evaluate import evaluate
 from solvers.run.folder import RunFolder
+from solvers.visualization import pictures
 from solvers.visualization.attribute_grids import attribute_pictures
 from solvers.visualization.grids import GAP, to_uint8
 from solvers.visualization.pictures import fixed_batch, save_samples
