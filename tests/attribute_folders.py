@@ -47,8 +47,12 @@ def write_list(path: Path, count: int = COUNT, names: list[str] = NAMES) -> None
 
 @pytest.fixture
 def celeba(tmp_path: Path) -> Path:
-    root = tmp_path / "CelebA"
-    pictures(root / "img_align_celeba", names_of())
+    return as_celeba(tmp_path / "CelebA")
+
+
+def as_celeba(root: Path, size: Size = (27, 22)) -> Path:
+    """CelebA's layout in a new folder, with pictures of this size."""
+    pictures(root / "img_align_celeba", names_of(), size)
     write_list(root / "list_attr_celeba.txt")
     lines = [f"{name} {split}\n" for name, split in zip(names_of(), SPLITS)]
     (root / "list_eval_partition.txt").write_text("".join(lines))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attribute_folders import as_celeba
 from conftest import ROOT, noise
 from download_server import md5, serving
 from test_preprocess_mnist import write_idx
@@ -183,6 +184,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> It
     (folder / ".venv/requirements.sum").write_text(checksum)
     photographs(folder / "data/mine", "AB")
     photographs(folder / "data/multi", "ABC")
+    as_celeba(folder / "FOLDER", (218, 178))
     (folder / "data/Digits-CDCB").symlink_to(digits_folder)
     with serving() as server:
         served = offer_mnist(server, folder)
