@@ -49,8 +49,9 @@ class Dataset:
     each: their labels `x_red`, `x_green` and `x_blue` (for domain x, 0 to 255) say which, and `colour_of`
     tells it of any picture.
     `attributes` are what an image has (1) or has not (0), each a label of its name in every domain; of each
-    of `exclusive_attributes`, a tuple of their numbers, it has exactly one (kinds of a colour). Where
-    `measures_attributes`, `attributes_of` tells them of any picture.
+    of `exclusive_attributes`, a tuple of their numbers, it has one (kinds of a colour) or, where only some of
+    the kinds are named, none. Where `measures_attributes`, `attributes_of` tells them of any picture.
+    `has_validation`: there is a split val, beside train and test.
     """
 
     domains: tuple[str, ...]
@@ -64,6 +65,7 @@ class Dataset:
     attributes: tuple[str, ...] = ()
     exclusive_attributes: tuple[tuple[int, ...], ...] = ()
     measures_attributes: bool = False
+    has_validation: bool = False
 
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         """The stored items at these indices, one index array per stream, as CPU tensors."""

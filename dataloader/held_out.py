@@ -102,7 +102,9 @@ def training_sets(
     train = open_split("train")
     if not share:
         return train, None
-    return (train, open_split("val")) if has_val_split(Path(folder)) else hold_out(train, share)
+    if train.has_validation or has_val_split(Path(folder)):
+        return train, open_split("val")
+    return hold_out(train, share)
 
 
 def has_val_split(folder: Path) -> bool:

@@ -347,6 +347,41 @@ copy() {
   mv "$work" "$1"
 }
 
+# first_of PATH...: the first of these files that is there. False where none is.
+first_of() {
+  local path
+  for path in "$@"; do
+    if [ -f "$path" ]; then
+      printf '%s\n' "$path"
+      return
+    fi
+  done
+  return 1
+}
+
+# need_copy NAME FILES PAGE: stop unless FROM is a folder, for a set that each person must ask for.
+need_copy() {
+  [ -n "$FROM" ] || wrong_usage "$1 is for persons to fetch: get $2 from $3 and name their folder with --from"
+  [ -d "$FROM" ] || wrong_usage "--from takes a folder with $2, not an address"
+}
+
+# take_copy TO MEGABYTES: what the script's `fill WORK` puts into the folder WORK becomes TO, all or nothing. It may
+# unpack an archive into the folder PICTURES, which is removed like WORK, however the script ends.
+take_copy() {
+  local to="$1" store
+  store="$(dirname "$to")/downloads"
+  need_space "$store" "$2"
+  only_one "$store"
+  [ ! -e "$to" ] || rmdir "$to" 2> /dev/null || die "$to holds something else; remove it or choose another with --to"
+  WORK="$(dirname "$to")/.$(basename "$to").copy.part"
+  PICTURES="$store/.$(basename "$to").pictures.part"
+  rm -rf "$WORK" "$PICTURES"
+  trap 'rm -rf "$WORK" "$PICTURES"' EXIT
+  mkdir "$WORK"
+  fill "$WORK"
+  mv "$WORK" "$to"
+}
+
 # preprocess SCRIPT SOURCE TARGET OPTION...: one of dataloader/, with REST as further options; where it fails, so does
 # this script.
 preprocess() {

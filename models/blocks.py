@@ -1,6 +1,6 @@
 """Building blocks that several models share: convolution stages, Gaussian codes and their initialisation."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import torch
@@ -107,7 +107,7 @@ class ConvBlock(nn.Module):
         kernel: int,
         stride: int = 1,
         padding: int = 0,
-        activation: type[nn.Module] = nn.LeakyReLU,
+        activation: Callable[..., nn.Module] = nn.LeakyReLU,
         norm: bool = False,
         spectral: bool = False,
     ):

@@ -1,5 +1,5 @@
-"""Discriminators of DRIT: of images, at several scales or with a head that names the domain, and of contents;
-and pix2pix's of patches.
+"""Discriminators of DRIT: of images, at several scales (UNIT's too) or with a head that names the domain, and
+of contents; and pix2pix's of patches.
 
 All return logits. Sizes follow the resolution: at the published one, 216 x 216 of DRIT and 256 x 256 of
 pix2pix, names and shapes equal those of the authors' code (HsinYingLee/DRIT and MDMM,
@@ -7,6 +7,7 @@ pytorch-CycleGAN-and-pix2pix); where an image is too small for all stages, there
 no square, its shorter side decides, and the maps of logits are longer along the other.
 """
 
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,8 @@ class MultiScale(nn.Module):
     """One discriminator for each of `scales` sizes of an image, each half the size before: [B, 3, H, W] -> a
     map of logits [B, 1, h, w] per scale.
 
-    Up to four halvings each, `width` channels after the first, twice as many after each more.
+    Up to four halvings each, `width` channels after the first, twice as many after each more; LeakyReLU of
+    `slope`, which DRIT leaves at PyTorch's and UNIT sets to 0.2.
     """
 
     def __init__(
@@ -38,14 +40,15 @@ class MultiScale(nn.Module):
         self.Diss = nn.ModuleList(self.one_scale(side, width, norm, **options) for side in sides)
 
     @staticmethod
-    def one_scale(side: int, width: int, norm: bool, spectral: bool = False) -> nn.Sequential:
+    def one_scale(
+        side: int, width: int, norm: bool, spectral: bool = False, slope: float = 0.01
+    ) -> nn.Sequential:
         widths = [3]
         while len(widths) <= 4 and (side >= 4 or len(widths) == 1):
             widths.append(width * 2 ** (len(widths) - 1))
             side = (side - 2) // 2 + 1
-        blocks = [
-            ConvBlock(a, b, 4, stride=2, padding=1, norm=norm, spectral=spectral) for a, b in pairwise(widths)
-        ]
+        kind = {"activation": partial(nn.LeakyReLU, slope), "norm": norm, "spectral": spectral}
+        blocks = [ConvBlock(a, b, 4, stride=2, padding=1, **kind) for a, b in pairwise(widths)]
         return nn.Sequential(*blocks, convolution(widths[-1], 1, 1, spectral=spectral))
 
     def forward(self, image: Tensor) -> list[Tensor]:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from drit_toys import toy_pictures
 from sklearn.datasets import load_digits
 from torch import Tensor
 
@@ -37,7 +38,7 @@ class Inks(Dataset):
 
     def render(self, raw: dict[str, Tensor], training: bool = False) -> Batch:
         ink, light = F.one_hot(raw["item"] % 3, 3), raw["digit"] % 2
-        grey = F.interpolate(raw["grey"][:, None], self.size, mode="bilinear")
+        grey = F.interpolate(raw["grey"][:, None].float(), self.size, mode="bilinear")
         behind = light[:, None, None, None] * 1.4 - 0.9
         image = torch.lerp(behind.float(), ink[:, :, None, None] * 1.6 - 0.8, grey)
         labels = {"digit": raw["digit"], "light": light, **dict(zip(self.attributes, ink.unbind(1)))}
@@ -48,6 +49,7 @@ def attribute_solver(model: str, size: tuple[int, int] = (32, 32), exclusive_onl
     """A tiny solver of this model on 12 training and 10 test images of `Inks`."""
     training = {"max_iters": 4, "batch_size": 3, "print_freq": 2, **sections.pop("training", {})}
     test = {"batch_size": 8, "after_training": False, "extractors": [], "classifier_iterations": 2}
+    test["adaptation"] = {"enabled": False}  # of one domain to another
     test |= sections.pop("test", {})
     network = {**NETWORKS, **sections.pop("network", {})}
     top = {"id": "toy", "model": model, "dataset": "Folders", "resolution": list(size), "device": "cpu"}
@@ -61,3 +63,23 @@ def attribute_solver(model: str, size: tuple[int, int] = (32, 32), exclusive_onl
         open_alone = open_split
 
     return Toy(validate(top, "toy"))
+
+
+def domain_solver(pictures, run_dir, **sections):
+    """A tiny solver on what `pictures(split)` gives."""
+
+    class Toy(solver_class(MODELS["StarGAN"])):
+        def open_split(self, split):
+            return pictures(split)
+
+        open_alone = open_split
+
+    training = {"max_iters": 4, "batch_size": 2, "print_freq": 2, **sections.pop("training", {})}
+    test = {"after_training": False, "classifier_iterations": 2, "extractors": [], **sections.pop("test", {})}
+    top = {"id": "toy", "model": "StarGAN", "dataset": "Folders", "resolution": 32, "device": "cpu"}
+    top |= {"threads": 1, "run_dir": str(run_dir), "network": NETWORKS, **sections}
+    return Toy(validate({**top, "training": training, "test": test}, "toy"))
+
+
+def three_kinds(split: str):
+    return toy_pictures(6 if split == "train" else 5, (32, 32), 3)

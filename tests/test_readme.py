@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attribute_folders import as_celeba
 from conftest import ROOT, noise
 from download_server import md5, serving
 from test_preprocess_mnist import write_idx
@@ -68,6 +69,9 @@ CUTS_OF = {  # more of them, by model
     "pix2pix": {"network.base_width": 2, "network.dis_width": 2},
     "CycleGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
     "BicycleGAN": {"network.base_width": 2, "network.enc_width": 2, "network.dis_width": 2},
+    "UNIT": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
+    "StarGAN": {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1},
+    "VAEGAN": {"network.base_width": 2, "network.hidden": 4},
 }
 NARROW = {"network.base_width": 2, "network.dis_width": 2, "network.residual_blocks": 1}
 SMALL_PICTURES = (  # of the noise that untrained models make, which is slow to write
@@ -180,6 +184,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, digits_folder: Path) -> It
     (folder / ".venv/requirements.sum").write_text(checksum)
     photographs(folder / "data/mine", "AB")
     photographs(folder / "data/multi", "ABC")
+    as_celeba(folder / "FOLDER", (218, 178))
     (folder / "data/Digits-CDCB").symlink_to(digits_folder)
     with serving() as server:
         served = offer_mnist(server, folder)

@@ -4,11 +4,12 @@ and its keys stand here; its images are made in dataloader/.
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from configs.keys.common import Data, Flag, Size, Whole
 
 LoadSide = Annotated[Whole, Field(ge=32, le=2048)]
+Attribute = Annotated[str, Field(min_length=1)]
 LoadSize = LoadSide | Annotated[list[LoadSide], Field(min_length=2, max_length=2)]
 
 
@@ -17,6 +18,12 @@ def check_load_size(given: int | list[int] | None, size: Size) -> None:
     low = (given, given) if isinstance(given, int) else given or size
     if low[0] < min(size) if isinstance(given, int) else low[0] < size[0] or low[1] < size[1]:
         raise ValueError(f"data.load_size of at least the resolution, {list(size)}, not {given}")
+
+
+def _once(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("each name once")
+    return names
 
 
 def sides(given: int | list[int] | None) -> int | tuple[int, ...] | None:
@@ -163,6 +170,42 @@ class ColourModesData(Data):
     name: ClassVar[str] = "Colour-Modes"
     made_by: ClassVar[str] = "itself, on first use, or from MNIST's IDX files"
     opener: ClassVar[str] = "dataloader.colour_modes:open_colour_modes"
+
+
+class AttributesData(Data):
+    """Pictures of which it is known what each has and has not: CelebA, DeepFashion, or a folder with a table;
+    one domain."""
+
+    name: ClassVar[str] = "Attributes"
+    made_by: ClassVar[str] = "bash download/celeba.sh, bash download/deepfashion.sh, or your own folder"
+    opener: ClassVar[str] = "dataloader.attributes:open_attributes"
+
+    attributes: Annotated[list[Attribute], Field(min_length=1), AfterValidator(_once)] | None = None
+    """Which attributes of the table count, in this order. Null: all; of CelebA StarGAN's five, Black_Hair,
+    Blond_Hair, Brown_Hair, Male and Young."""
+    exclusive: list[Annotated[list[Attribute], Field(min_length=2), AfterValidator(_once)]] | None = None
+    """Groups of attributes of which a picture has one, such as colours of hair: to give it one is to take the
+    others. Null: what is known of the set (CelebA: hair colours; DeepFashion: sexes, garments and views)."""
+    crop: Annotated[Whole, Field(ge=1, le=16384)] | None = None
+    """Cut the middle square of this many pixels out of a picture before it is resized (StarGAN's CelebA:
+    178). Null: no cut."""
+    resize: Literal["crop", "squash", "fit"] = "crop"
+    """Of pictures of other proportions: crop takes the middle, as large as it can be; squash all of it, out
+    of proportion; fit all of it in proportion, between borders of its edges' colours."""
+    filter: Literal["bilinear", "bicubic"] = "bilinear"
+    """Of resizing, antialiased."""
+    flip: Flag = True
+    """Whether training mirrors each picture with probability 1/2."""
+
+    def check(self, size: Size) -> None:
+        named = [name for group in self.exclusive or () for name in group]
+        for name in named:
+            if named.count(name) > 1 or name not in (self.attributes or named):
+                raise ValueError(f"data.exclusive of attributes that count, each in one group, not {name}")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.model_dump()
 
 
 class DigitsAttributesData(Data):
