@@ -148,3 +148,6 @@ def test_every_number_has_a_meaning_and_every_family_can_look_at_one_domain(spli
     for name in numbers:
         if name.startswith("attributes"):
             assert any(name.startswith(start) for start in protocol["numbers"])
+    chance = {name: about["chance"] for name, about in protocol["numbers"].items()}
+    assert chance["attributes/red/asked"] == pytest.approx(1 / 3) and chance["attributes/thick/asked"] == 0.5
+    assert chance["attributes/asked"] == pytest.approx((3 / 3 + 4 / 2) / 7)

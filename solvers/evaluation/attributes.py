@@ -132,8 +132,11 @@ class Numbers(Family):
         reader = "read rightly of real test images, by the same reader of pictures or labels"
         error = "share of attributes that a classifier trained on real images reads otherwise than asked"
         unchanged = "mean absolute error, pixels in [-1, 1], of images asked for what they have"
+        # what one and the same picture scores, whatever is asked
+        chance = {self.names[one]: 1 / max(2, len(group)) for group in self.factors.values() for one in group}
+        mean, asked = sum(chance.values()) / len(chance), "mean share of images that have what was asked"
         found = [
-            Meaning("attributes/asked", "mean share of images that have what was asked", 0, 1, "higher"),
+            Meaning("attributes/asked", asked, mean, 1, "higher"),
             Meaning("attributes/kept", "mean share that keeps an attribute not asked for", None, 1, "higher"),
             Meaning("attributes/unchanged_l1", unchanged, None, 0, "lower"),
             Meaning("attributes/reader", f"share {reader}", None, 1, "higher"),
@@ -143,11 +146,10 @@ class Numbers(Family):
             words = f"mean share in which a classifier of real images reads the same {label} as before"
             found.append(Meaning(f"attributes/{label}_kept", words, 1 / judge.kinds, 1, "higher"))
         for name in self.names:
-            asked, kept = "share of images that have what was asked", "share that keeps something else"
-            found.append(Meaning(f"attributes/{name}/asked", f"{asked}, of {name}", 0, 1, "higher"))
-            found.append(
-                Meaning(f"attributes/{name}/kept", f"{kept} when asked for {name}", None, 1, "higher")
-            )
+            start, then = f"attributes/{name}", f"when asked for {name}"
+            asked, kept = f"share of images that have it {then}", f"share that keeps what is named {then}"
+            found.append(Meaning(f"{start}/asked", asked, chance[name], 1, "higher"))
+            found.append(Meaning(f"{start}/kept", kept, None, 1, "higher"))
         return found
 
     def protocol(self) -> dict[str, Any]:
