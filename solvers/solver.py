@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs.keys.common import Config
 from dataloader import open_dataset
-from dataloader.dataset import Batch, Dataset
+from dataloader.dataset import Batch, Dataset, facts_of
 from dataloader.held_out import Subset, training_sets
 from dataloader.loader import TrainLoader
 from dataloader.sizes import spelled
@@ -271,8 +271,9 @@ class Solver:
     # --- Checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Networks, optimisers and config: with the iteration, all that a resumed run needs."""
+        """All that a resumed run needs beside the iteration, and what of the data builds the networks."""
         return {
+            "facts": facts_of(self.test_set),
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
