@@ -21,6 +21,9 @@ class Translator(nn.Module):
     from 0, as `component` in `sample_style`, and has `component_probabilities`.
 
     A model whose style is a vector of known attributes names its entries in `attributes`, and has `edit`.
+
+    Where each place of a translation is made of what is near it, and of statistics of the whole, the model is
+    `fully_convolutional`: a large picture can be translated window by window.
     """
 
     domains: tuple[str, ...] = ()
@@ -30,6 +33,7 @@ class Translator(nn.Module):
     content_is_image: bool = False
     components: int = 0
     attributes: tuple[str, ...] = ()
+    fully_convolutional: bool = False
     missing: ClassVar[dict[str, str]] = {}
 
     @property
