@@ -275,7 +275,7 @@ def test_shares_of_windows_add_up_to_one(length, side):
 
 
 class Known(Plain):
-    """Shows what it was told, as colours: in the left half what the picture has, in the right what is wanted."""
+    """Shows what it was told: on the left what the picture has, on the right what is wanted."""
 
     domains = ("faces",)
     directions = ((0, 0),)

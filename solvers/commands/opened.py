@@ -46,7 +46,7 @@ def open_run(where: Path, which: int | str | None = None, device: str | None = N
         return open_export(where, device)
     if where.is_file():
         state = first_state(where, "latest")
-        config = validate(dict(state.get("config") or {}), f"{where}: the config in it")
+        config = validate(as_written(state.get("config") or {}), f"{where}: the config in it")
     elif (where / "config.json").is_file():
         state = first_state(where, which if isinstance(which, int) else "latest")
         config = load_config(where / "config.json")
@@ -58,6 +58,15 @@ def open_run(where: Path, which: int | str | None = None, device: str | None = N
     test = Test(test_iters=which if isinstance(which, int) else "latest", select=select)
     iteration, choice = load_tested(solver.load, where, test, solver.reporter.say)
     return opened(where, config, solver, iteration, choice)
+
+
+def as_written(values: dict[str, Any]) -> dict[str, Any]:
+    """The config that a checkpoint holds as a file would have it: by the keys' own names, without nulls."""
+    return {
+        key.removesuffix("_"): as_written(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def open_export(where: Path, device: str | None) -> Opened:
