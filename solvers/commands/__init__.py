@@ -11,6 +11,7 @@ from dataloader.preprocessing import ending_cleanly
 COMMANDS = {
     "check": "CONFIG.json: look at data, memory, time and disk before hours of training",
     "translate": "RUN PICTURE ...: translate pictures of your own",
+    "compare": "RUN [RUN ...]: numbers, settings, curves and grids of runs on one page",
     "export": "RUN: weights and ONNX files that work without this program",
 }
 

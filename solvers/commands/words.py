@@ -66,6 +66,13 @@ def translate_words() -> Parser:
     return made
 
 
+def compare_words() -> Parser:
+    made = Parser("main.py compare", "Several runs beside one another, on one page.", COMPARE)
+    made.add_argument("runs", metavar="RUN", nargs="+", type=path, help="a run's folder")
+    add_output(made, Path("compared"))
+    return made
+
+
 def export_words() -> Parser:
     made = Parser("main.py export", "Weights and ONNX files that work without this program.", EXPORT)
     made.add_argument("where", metavar="RUN", type=path, help="a run's folder, or a .pt file in it")
@@ -157,6 +164,13 @@ examples:
 
 FOLDER holds a PNG for each translation, grid.png, and translate.json that says what was done. What cannot be
 read is named and passed over; the status is then 1.
+"""
+COMPARE = """\
+example:
+  python main.py compare runs/one runs/two runs/two_again --output compared
+
+FOLDER holds index.html, which opens from the disk, compare.md and compare.csv. Runs that differ in their seed
+alone are one column, of means and standard deviations; what was measured differently is marked.
 """
 EXPORT = """\
 example:
