@@ -1,16 +1,22 @@
-"""python main.py CONFIG.json [key=value ...]: train or test the experiment that the JSON names."""
+"""python main.py CONFIG.json [key=value ...]: train or test the experiment that the JSON names; or a command
+that looks before a run or uses a finished one."""
 
 import sys
 
 from configs.keys import DATASETS, MODELS
 from configs.load import ConfigError, load_config
+from solvers.commands import COMMANDS, run_command
 
+WORDS = "\n".join(f"  {name:<13} {about}" for name, about in COMMANDS.items())
 USAGE = f"""usage: python main.py CONFIG.json [key=value ...]
+       python main.py COMMAND ...
 
 Trains ("train": 1) or tests ("train": 0) one image-to-image translation experiment.
 
   CONFIG.json   an experiment, such as configs/iiae_digits.json; configs/schema.json lists every key
   key=value     overrides a key: train=0  training.batch_size=32  run_dir=runs/mine
+
+{WORDS}
 
   models        {", ".join(MODELS)}
   data sets     {", ".join(DATASETS)}
@@ -25,6 +31,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0 if arguments else 2
+    if arguments[0] in COMMANDS:
+        return run_command(arguments[0], arguments[1:])
     try:
         config = load_config(arguments[0], arguments[1:])
     except ConfigError as error:

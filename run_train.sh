@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv from requirements.txt where it is missing or out of date, then runs main.py:
 #   ./run_train.sh configs/iiae_digits.json [key=value ...]
+#   ./run_train.sh check | translate | compare | export ...          main.py's commands; see COMMAND --help
 #   ./run_train.sh DATASET [MAX_IT] [options] [key=value ...]        GMVAE-DRIT on data/DATASET; see --help
 #   ./run_train.sh --setup        only makes .venv
 set -euo pipefail
@@ -102,7 +103,7 @@ gmvae_drit() {
 
 words=("$@")
 case "${1:-}" in
-  "" | --setup | *.json) ;;
+  "" | --setup | *.json | check | translate | compare | export) ;;
   -h | --help)
     usage
     exit 0

@@ -9,7 +9,7 @@ networks run.
 from collections.abc import Mapping
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -103,6 +103,25 @@ class Dataset:
     def at(self, *indices: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """`read`, moved to `device`, and `render`ed without augmentation."""
         return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})
+
+
+FACTS = ("domains", "paired", "attributes", "exclusive_attributes")
+
+
+def facts_of(dataset: Dataset) -> dict[str, Any]:
+    """What networks are built by of a data set, as plain values."""
+    return {name: getattr(dataset, name) for name in FACTS}
+
+
+class Facts(Dataset):
+    """Stands for a data set that is not at hand: it has what `facts_of` said, and no images."""
+
+    def __init__(self, facts: Mapping[str, Any], size: Size):
+        self.domains, self.paired = tuple(facts["domains"]), bool(facts["paired"])
+        self.attributes = tuple(facts.get("attributes", ()))
+        self.exclusive_attributes = tuple(map(tuple, facts.get("exclusive_attributes", ())))
+        self.streams = (0,) if self.paired else (0,) * len(self.domains)
+        self.size = size
 
 
 def equal_arrays(*stacks: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -129,7 +129,7 @@ def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
-        with _ending_cleanly():
+        with ending_cleanly():
             main(sys.argv[1:] if arguments is None else arguments)
         return 0
     except DataError as error:
@@ -143,7 +143,7 @@ def run(main: Callable[[list[str]], None], arguments: list[str] | None = None) -
 
 
 @contextmanager
-def _ending_cleanly() -> Iterator[None]:
+def ending_cleanly() -> Iterator[None]:
     """Let SIGTERM unwind the stack, so that unfinished folders are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield

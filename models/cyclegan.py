@@ -66,6 +66,7 @@ class CycleGAN(Translator):
 
     has_style = has_style_prior = False
     content_is_image = True
+    fully_convolutional = True
     missing: ClassVar[dict[str, str]] = {"has_style": "styles: CycleGAN makes one translation of each image"}
 
     def __init__(

@@ -35,8 +35,10 @@ class AttributeTranslator(Translator):
     Content is a map [B, 4 base_width, H/4, W/4]; style is the attribute [B, attribute_dim]. In training mode
     contents carry Gaussian noise. A model with another attribute encoder or prior overrides `posterior` and
     `sample_style`. A `domain` may be anything that the networks understand; the four verbs give an index.
+    InstanceNorm and LayerNorm see all places, so that a picture in windows is not quite the picture at once.
     """
 
+    fully_convolutional = True
     enc_c: nn.Module
     enc_a: nn.Module
     gen: nn.Module

@@ -39,7 +39,8 @@ class MixturePosterior(NamedTuple):
     def likeliest(self) -> Tensor:
         """The mean of z in the component that q(y|x) finds most probable: [B, D]. Unlike `mean` never between
         components, where no style may be; no gradient reaches q(y|x)."""
-        return self.means[torch.arange(len(self.means), device=self.means.device), self.logits.argmax(dim=1)]
+        rows = torch.arange(self.means.shape[0], device=self.means.device)
+        return self.means[rows, self.logits.argmax(dim=1)]
 
     def sample(self) -> Tensor:
         """A reparameterised draw of z [B, D]: y by a Gumbel-softmax of `temperature` (with `hard`, one-hot

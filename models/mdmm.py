@@ -64,7 +64,7 @@ class MDMM(AttributeTranslator):
 
     def one_hot(self, domain: int | Tensor, like: Tensor) -> Tensor:
         """[B, domains], float32, on the device of `like` [B, ...]."""
-        index = torch.as_tensor(domain, device=like.device).expand(len(like))
+        index = torch.as_tensor(domain, device=like.device).expand(like.shape[0])
         return F.one_hot(index, len(self.domains)).float()
 
     def encode_content(self, image: Tensor, domain: int | Tensor) -> Tensor:

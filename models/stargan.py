@@ -59,6 +59,7 @@ class DomainStarGAN(Translator):
 
     has_style = has_style_prior = False
     content_is_image = True
+    fully_convolutional = True
     missing: ClassVar[dict[str, str]] = {
         "has_style": "styles: StarGAN makes one translation of each image to a domain"
     }

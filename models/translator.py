@@ -24,6 +24,9 @@ class Translator(nn.Module):
     Further pictures that a model may have, each of which it says by a class attribute: the mean of what has
     an attribute (`has_label_means`, `label_means`), a reconstruction with noise (`has_noisy_reconstruction`,
     `noisy_reconstruction`) and images drawn from a prior of whole images (`has_image_prior`, `sample_image`).
+
+    Where each place of a translation is made of what is near it, and of statistics of the whole, the model is
+    `fully_convolutional`: a large picture can be translated window by window.
     """
 
     domains: tuple[str, ...] = ()
@@ -36,6 +39,7 @@ class Translator(nn.Module):
     has_label_means: bool = False
     has_noisy_reconstruction: bool = False
     has_image_prior: bool = False
+    fully_convolutional: bool = False
     missing: ClassVar[dict[str, str]] = {}
 
     @property

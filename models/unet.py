@@ -47,12 +47,15 @@ class SteadyDropout(nn.Dropout):
     def __init__(self, p: float, seed: int | None = None):
         super().__init__(p)
         self.seed = seed
+        self.register_buffer("kept", None, persistent=False)  # drawn once, so that it can be exported
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training or self.seed is None:
             return super().forward(x)
-        draw = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
-        return x * ((draw >= self.p) / (1 - self.p)).to(x)
+        if self.kept is None or self.kept.shape != x.shape[1:]:
+            draw = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed))
+            self.kept = ((draw >= self.p) / (1 - self.p)).to(x.device)
+        return x * self.kept.to(x)
 
 
 class Stage(nn.Module):

@@ -23,6 +23,7 @@ class UNIT(Translator):
     """
 
     has_style = has_style_prior = False
+    fully_convolutional = True
     missing: ClassVar[dict[str, str]] = {"has_style": "styles: UNIT makes one translation of each image"}
 
     def __init__(

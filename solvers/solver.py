@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from configs.keys.common import Config
 from dataloader import open_dataset
-from dataloader.dataset import Batch, Dataset
+from dataloader.dataset import Batch, Dataset, facts_of
 from dataloader.held_out import Subset, training_sets
 from dataloader.loader import TrainLoader
 from dataloader.sizes import spelled
@@ -273,8 +273,9 @@ class Solver:
     # --- Checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Networks, optimisers and config: with the iteration, all that a resumed run needs."""
+        """All that a resumed run needs beside the iteration, and what of the data builds the networks."""
         return {
+            "facts": facts_of(self.test_set),
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
@@ -393,8 +394,7 @@ class Solver:
 
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())
-        size = f"{len(data):,} {'pairs' if data.paired else 'images'}"
-        what = f"{self.config.model} {verb} on {self.config.dataset}: {size}"
+        size = f"{len(data):,} {'pairs' if data.paired else 'images'} at {spelled(self.config.size)}"
         how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
-        self.reporter.say(f"{what} at {spelled(self.config.size)}; {how}{since}")
+        self.reporter.say(f"{self.config.model} {verb} on {self.config.dataset}: {size}; {how}{since}")

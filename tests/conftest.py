@@ -16,9 +16,10 @@ import pytest
 import torch
 from PIL import Image
 
+from configs.load import validate
 from dataloader.cdcb import pack_digits
 from dataloader.preprocessing import run
-from solvers import Solver
+from solvers import Solver, make_solver
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"  # development data; tests that use it are skipped where it is not
@@ -35,6 +36,19 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def experiment(digits_folder: Path, tmp_path: Path) -> dict:
     """An IIAE experiment that takes a second or two: 32 x 32, four channels, ten iterations."""
+    return tiny_experiment(digits_folder, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_run(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of that experiment's run, trained and not tested."""
+    folder = tmp_path_factory.mktemp("finished")
+    values = tiny_experiment(digits_folder, folder) | {"run_dir": str(folder / "run")}
+    make_solver(validate(values, "tiny")).train()
+    return folder / "run"
+
+
+def tiny_experiment(digits_folder: Path, tmp_path: Path) -> dict:
     return {
         "id": "tiny",
         "model": "IIAE",

@@ -209,6 +209,12 @@ class Data(Section):
         """What the opener takes beside folder, split and size."""
         return {}
 
+    @property
+    def shape(self) -> tuple[int | tuple[int, ...] | None, str, str]:
+        """How a picture becomes an image in tests: load_size, of which the middle is taken, None for the
+        images' own; resize and filter, as in FoldersData."""
+        return None, "crop", "bilinear"
+
 
 class Network(Section):
     """What every model's networks take; each model adds its own."""

@@ -97,6 +97,10 @@ class PairsData(Paired):
     filter: Literal["bilinear", "bicubic"] = "bilinear"
     """Of resizing, antialiased (pix2pix: bicubic)."""
 
+    @property
+    def shape(self) -> tuple[None, str, str]:
+        return None, self.resize, self.filter
+
 
 class EdgesData(Paired):
     """A: edges, black on white, B: the photograph that they are of; patches of scikit-learn's two
@@ -154,6 +158,10 @@ class FoldersData(Data):
     @property
     def options(self) -> dict[str, Any]:
         return {"load_size": sides(self.load_size), "resize": self.resize, "filter": self.filter}
+
+    @property
+    def shape(self) -> tuple[int | tuple[int, ...] | None, str, str]:
+        return sides(self.load_size), self.resize, self.filter
 
 
 class MnistMData(Data):

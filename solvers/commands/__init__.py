@@ -1,0 +1,51 @@
+"""What a finished run is used for, and a look before a run: each command is a module here with `run`, and its
+words stand in words.py. PyTorch is loaded when a command runs, not by its --help."""
+
+import sys
+from importlib import import_module
+
+from configs.load import ConfigError
+from dataloader.packed import DataError
+from dataloader.preprocessing import ending_cleanly
+
+COMMANDS = {
+    "check": "CONFIG.json: look at data, memory, time and disk before hours of training",
+    "translate": "RUN PICTURE ...: translate pictures of your own",
+    "compare": "RUN [RUN ...]: numbers, settings, curves and grids of runs on one page",
+    "export": "RUN: weights and ONNX files that work without this program",
+}
+
+
+def run_command(name: str, words: list[str]) -> int:
+    """Exit status: 0 done, 1 done but for what was named, 2 the input is wrong, which is said in one line."""
+    from solvers.commands.words import parse
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
+    try:
+        with ending_cleanly():
+            options = parse(name, words)
+            return _run(name, options)
+    except (ConfigError, DataError) as error:
+        reason, status = str(error), 2
+    except OSError as error:
+        reason, status = f"{error.filename or 'the disk'}: {error.strerror or error}", 2
+    except KeyboardInterrupt:
+        reason, status = "interrupted", 130
+    except SystemExit as end:  # after --help, or a signal
+        return int(end.code or 0)
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    return status
+
+
+def _run(name: str, options: object) -> int:
+    from solvers import USER_ERRORS, NonFiniteLoss
+
+    try:
+        return import_module(f"{__name__}.{name}").run(options)
+    except USER_ERRORS as error:
+        raise DataError(str(error)) from None
+    except NonFiniteLoss as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
