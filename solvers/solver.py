@@ -31,11 +31,12 @@ from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
     last_good,
+    load_first,
     remove_leftovers,
     remove_older,
     restore,
     save_checkpoint,
-    usable,
+    untrusted,
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock
@@ -299,26 +300,18 @@ class Solver:
     def load(self, where: Path, which: int | str, training: bool = True) -> int:
         """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With
         "latest", a broken one is passed over with a warning for the one before. Raises CheckpointError."""
-        fault: CheckpointError | None = None
-        for path, state in usable(where, which):
-            if isinstance(state, CheckpointError):
-                if which == "latest":
-                    self.reporter.say(f"Warning: {state}; trying the one before")
-                fault = fault or state
-                continue
-            try:
-                if "networks" not in state:
+
+        def accept(state: dict[str, Any]) -> dict[str, Any]:
+            if "networks" not in state:
+                with untrusted():
                     state = self.import_checkpoint(state)
-                restore(state, self.networks, self.optimizers if training else {}, self.scaler)
-            except CheckpointError as error:
-                raise CheckpointError(f"{path}: {error}") from None
-            if which not in ("latest", state["iters"]):
-                raise CheckpointError(f"{path} is of iteration {state['iters']}, not {which}")
-            if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
-                self.reporter.say(f"Warning: {path} was trained on images that are now held out")
-            return state["iters"]
-        assert fault is not None
-        raise fault
+            restore(state, self.networks, self.optimizers if training else {}, self.scaler)
+            return state
+
+        path, state = load_first(where, which, accept, self.reporter.say)
+        if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
+            self.reporter.say(f"Warning: {path} was trained on images that are now held out")
+        return state["iters"]
 
     # --- Testing
 
