@@ -30,6 +30,7 @@ from solvers.run import distributed
 from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
+    choose_run,
     last_good,
     load_first,
     remove_leftovers,
@@ -282,20 +283,8 @@ class Solver:
 
     def choose_run(self) -> Path | None:
         """Choose the run folder; the place of the checkpoint that the config asks for, None for none."""
-        t = self.training
-        if t.restored_model_path:
-            self.run = new_run(self.config)
-            return Path(t.restored_model_path)
-        found = find_run(self.config) if t.resume_iters != 0 else None
-        if found is None or not any(found.models.glob("*-checkpoint.pt")):
-            if t.resume_iters not in (0, "latest"):
-                raise CheckpointError(
-                    f"no run of {self.config.id} has a checkpoint to resume; set training.restored_model_path"
-                )
-            self.run = new_run(self.config)
-            return None
-        self.run = found
-        return found.root
+        self.run, where = choose_run(self.config)
+        return where
 
     def load(self, where: Path, which: int | str, training: bool = True) -> int:
         """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from configs.keys.common import Config
 from dataloader.packed import sync
+from solvers.run.folder import RunFolder, find_run, new_run
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
@@ -64,6 +66,22 @@ def last_good(folder: Path, before: int) -> str:
     """In words the newest checkpoint in `folder` that is of an earlier iteration than `before`."""
     good = [path for iteration, path in checkpoints_in(folder) if iteration < before]
     return f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
+
+
+def choose_run(config: Config) -> tuple[RunFolder, Path | None]:
+    """The folder that training writes to, and the place of the checkpoint that the config asks to go on
+    from, None for none. Raises CheckpointError, RunError."""
+    t = config.training
+    if t.restored_model_path:
+        return new_run(config), Path(t.restored_model_path)
+    found = find_run(config) if t.resume_iters != 0 else None
+    if found is None or not any(found.models.glob(f"*{SUFFIX}")):
+        if t.resume_iters not in (0, "latest"):
+            raise CheckpointError(
+                f"no run of {config.id} has a checkpoint to resume; set training.restored_model_path"
+            )
+        return new_run(config), None
+    return found, found.root
 
 
 def candidates(where: Path, which: int | str) -> list[Path]:
