@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         return fail(error, 2)
 
-    from solvers import USER_ERRORS, NonFiniteLoss, make_solver  # PyTorch is loaded only now
+    from solvers import RUN_ERRORS, USER_ERRORS, make_solver  # PyTorch is loaded only now
     from solvers.run import distributed
 
     try:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
             solver.test()
     except USER_ERRORS as error:
         return fail(error, 2)
-    except NonFiniteLoss as error:
+    except RUN_ERRORS as error:
         return fail(error, 1)
     except KeyboardInterrupt:
         return fail("interrupted", 130)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from configs.keys.common import Config
+from configs.keys.common import Config, Test
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset
 from dataloader.held_out import Subset, training_sets
@@ -40,9 +40,10 @@ from solvers.run.checkpoint import (
     untrusted,
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
-from solvers.run.lock import RunLock
+from solvers.run.lock import RunLock, held
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
+from solvers.run.shortage import told
 from solvers.run.signals import StopSignals
 from solvers.run.watch import LossWatch, NonFiniteLoss, first_bad
 from solvers.schedules import learning_rate, seed_iteration
@@ -87,6 +88,7 @@ class Solver:
         self.reporter = Reporter(enabled=self.rank == 0)
         self.validation: Validation | None = None
         self.stop = StopSignals()
+        self.doing = "at the start"
 
     # --- What a model's solver writes
 
@@ -150,13 +152,18 @@ class Solver:
 
     def train(self) -> None:
         """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError,
-        RunError, NonFiniteLoss."""
+        RunError, NonFiniteLoss, Shortage."""
+        with told(self.where):
+            self.train_in_run()
+
+    def train_in_run(self) -> None:
+        """Train in the folder that the config means, with it locked."""
         t = self.training
         if t.batch_size % self.world:
             raise RunError(f"training.batch_size {t.batch_size} does not divide by {self.world} processes")
         where = self.choose_run()
         assert self.run is not None
-        with RunLock(self.run.root) if self.rank == 0 else nullcontext():
+        with held(self.run) if self.rank == 0 else nullcontext():
             start = 0 if where is None else self.load(where, t.resume_iters)
             if start > t.max_iters or (start == t.max_iters and t.resume_iters != "latest"):
                 raise RunError(
@@ -165,16 +172,15 @@ class Solver:
             self.train_from(start)
 
     def train_from(self, start: int) -> None:
-        """Train the networks as they are to max_iters, then test; where `start` is max_iters already, only
-        test."""
+        """Train the networks as they are to max_iters, then test; only test where `start` is that."""
         t, run = self.training, self.run
         assert run is not None and self.train_set is not None
         if self.rank == 0 and self.validation_set is not None:
             self.validation = Validation(self.view(self.validation_set), t)
         if self.rank == 0:
+            remove_leftovers(run.models)
             run.create(self.config, versions())
             run.forget_after(start)
-            remove_leftovers(run.models)
         self.announce("training", self.train_set, start)
         if self.validation is not None:
             self.validation.recall(run)
@@ -187,8 +193,10 @@ class Solver:
         newest: dict[str, Tensor] = {}
         with self.stop, self.reporter.training(run, start, t.max_iters):
             for iteration, raw in loader.iterate(start, t.max_iters):
+                self.doing = f"in iteration {iteration}"
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
+                run.begun = True
                 watch.see(iteration, losses)
                 newest.update(losses)
                 self.reporter.tick()
@@ -234,6 +242,7 @@ class Solver:
         """Validate where that is due, then write a checkpoint where one is, or this is the new best. So what
         was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at. Only finite
         weights are saved: a finite loss may still have stepped them to infinity."""
+        self.doing = f"saving iteration {iteration}"
         if (name := first_bad(self.networks)) is not None:
             self.give_up(iteration, f"weights of network {name}")
         new_best = validating and self.validation.look(iteration, self.reporter)
@@ -247,6 +256,7 @@ class Solver:
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
         assert self.run is not None
+        self.doing = f"drawing the grids of iteration {iteration}"
         folder, seed, paired = self.run.sample_folder(iteration), self.config.seed, self.test_set.paired
         save_samples(self.model, fixed, folder, seed, self.reporter, iteration, paired)
         write_pages(self.run, self.config)
@@ -264,6 +274,10 @@ class Solver:
         fault = watch.fault()
         if fault is not None:
             self.give_up(fault[0], f"loss {fault[1]}")
+
+    def where(self) -> str:
+        """Where a run ended, in words."""
+        return self.doing + ("" if self.run is None else f"; {last_good(self.run.models)}")
 
     def give_up(self, iteration: int, what: str) -> NoReturn:
         assert self.run is not None
@@ -306,8 +320,12 @@ class Solver:
 
     def test(self) -> None:
         """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError,
-        RunError."""
-        test = self.config.test
+        RunError, Shortage."""
+        with told(self.where):
+            self.test_in_run(self.config.test)
+
+    def test_in_run(self, test: Test) -> None:
+        """Test what this section of the config names."""
         found = RunFolder(Path(test.test_path)) if test.test_path else find_run(self.config)
         if found is None:
             raise CheckpointError(
@@ -326,6 +344,7 @@ class Solver:
             self.evaluate(found, iteration, choice)
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
+        self.doing = "in test mode"
         metrics = evaluate(self.view(self.test_set), run, iteration, choice)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)

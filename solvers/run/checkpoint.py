@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from configs.keys.common import Config
 from dataloader.packed import sync
 from solvers.run.folder import RunFolder, find_run, new_run
+from solvers.run.shortage import whole
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
@@ -39,14 +40,20 @@ def checkpoint_file(folder: Path, iteration: int) -> Path:
 
 
 def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed."""
+    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. Raises
+    Shortage."""
     path = checkpoint_file(folder, iteration)
-    part = path.with_suffix(".part")
-    torch.save({"format": FORMAT, "iters": iteration, **state}, part)
-    sync(part)
-    part.replace(path)
+    with whole(path, path.with_suffix(".part"), size_of(state)) as part, part.open("wb") as file:
+        torch.save({"format": FORMAT, "iters": iteration, **state}, file)
     sync(folder)
     return path
+
+
+def size_of(state: Any) -> int:
+    """The bytes of the tensors in a nested dict."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    return sum(map(size_of, state.values())) if isinstance(state, dict) else 0
 
 
 def remove_older(folder: Path, keep: int, spare: int | None = None) -> None:
@@ -62,7 +69,7 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
-def last_good(folder: Path, before: int) -> str:
+def last_good(folder: Path, before: float = float("inf")) -> str:
     """In words the newest checkpoint in `folder` that is of an earlier iteration than `before`."""
     good = [path for iteration, path in checkpoints_in(folder) if iteration < before]
     return f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from configs.keys.common import Config
-from dataloader.packed import sync
+from solvers.run.shortage import whole
 
 
 class RunError(RuntimeError):
@@ -23,6 +24,7 @@ class RunFolder:
         self.models, self.results = root / "models", root / "results"
         self.metrics = self.logs / "metrics.jsonl"
         self.config = root / "config.json"
+        self.begun = False  # whether an iteration of training was finished
 
     def create(self, config: Config, versions: dict[str, str]) -> None:
         """Make the folders and write the whole config beside the versions that run it. Raises RunError."""
@@ -35,6 +37,13 @@ class RunFolder:
             raise RunError(
                 f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
             ) from None
+
+    def remove(self) -> None:
+        """Remove what `create` made, and what has come into its folders."""
+        for folder in (self.logs, self.samples, self.models, self.results):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.config, self.root / f".{self.config.name}.part"):
+            file.unlink(missing_ok=True)
 
     def sample_folder(self, iteration: int) -> Path:
         folder = self.samples / f"{iteration:06d}"
@@ -65,11 +74,9 @@ class RunFolder:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write `text` so that `path` is either as before or complete."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    part.replace(path)
+    """Write `text` so that `path` is either as before or complete. Raises Shortage."""
+    with whole(path, path.with_name(f".{path.name}.part"), len(text)) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def new_run(config: Config) -> RunFolder:
