@@ -23,6 +23,8 @@ OPTIMIZED = {
 
 
 class IIAESolver(Solver):
+    least_share = 2  # for BatchNorm after the linear layers
+
     def build(self) -> None:
         if len(self.test_set.domains) != 2:
             raise ValueError(f"IIAE takes two domains and the data has {len(self.test_set.domains)}")

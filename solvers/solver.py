@@ -61,6 +61,7 @@ class Solver:
     """
 
     model: Translator
+    least_share = 1  # images that each process needs in an iteration
 
     def __init__(self, config: Config):
         """Open the data and build the networks; nothing is written. Raises DataError, RunError,
@@ -86,6 +87,8 @@ class Solver:
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
+        if alone := distributed.lonely():
+            self.reporter.say(alone)
         self.validation: Validation | None = None
         self.stop = StopSignals()
         self.doing = "at the start"
@@ -159,8 +162,9 @@ class Solver:
     def train_in_run(self) -> None:
         """Train in the folder that the config means, with it locked."""
         t = self.training
-        if t.batch_size % self.world:
-            raise RunError(f"training.batch_size {t.batch_size} does not divide by {self.world} processes")
+        if t.batch_size % self.world or t.batch_size // self.world < self.least_share:
+            shares = f"{self.world} processes, at least {self.least_share} each"
+            raise RunError(f"training.batch_size {t.batch_size} does not divide by {shares}")
         where = self.choose_run()
         assert self.run is not None
         with held(self.run) if self.rank == 0 else nullcontext():
@@ -200,7 +204,7 @@ class Solver:
                 watch.see(iteration, losses)
                 newest.update(losses)
                 self.reporter.tick()
-                stopping = distributed.any_process(self.stop.number is not None, self.device)
+                stopping = self.stop.agree(lambda number: distributed.largest(number, self.device))
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 validating = t.validation_freq > 0 and iteration % t.validation_freq == 0
                 sampling = iteration % t.sample_freq == 0
@@ -224,10 +228,8 @@ class Solver:
         assert run is not None
         write_pages(run, self.config)
         if self.stop.number is not None:
-            how = f"training.resume_iters=latest run_dir={run.root}"
-            self.reporter.say(
-                f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
-            )
+            what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
+            self.reporter.say(f"{what} Go on with: training.resume_iters=latest run_dir={run.root}")
         elif self.config.test.after_training:
             best = self.validation.best if self.config.test.select == "best" else None
             choice = None
@@ -271,8 +273,7 @@ class Solver:
         self.model.train()
 
     def check_finite(self, watch: LossWatch) -> None:
-        fault = watch.fault()
-        if fault is not None:
+        if (fault := watch.fault()) is not None:
             self.give_up(fault[0], f"loss {fault[1]}")
 
     def where(self) -> str:
@@ -338,8 +339,7 @@ class Solver:
         if not found.config.exists():  # a bare checkpoint or a foreign run: a folder of our own
             found = new_run(self.config)
         with RunLock(found.root):
-            if not found.config.exists():
-                found.create(self.config, versions())
+            found.check_results() if found.config.exists() else found.create(self.config, versions())
             self.announce("testing", self.test_set, iteration)
             self.evaluate(found, iteration, choice)
 
@@ -375,8 +375,7 @@ class Solver:
 
     def open_alone(self, split: str) -> Dataset:
         """One split, without waiting for other processes."""
-        config = self.config
-        data = config.data
+        config, data = self.config, self.config.data
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
