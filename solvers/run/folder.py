@@ -38,6 +38,19 @@ class RunFolder:
                 f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
             ) from None
 
+    def check_results(self) -> None:
+        """Whether test mode can write here, as it may not in somebody else's run. Raises RunError."""
+        probe = self.results / ".probe"
+        try:
+            self.results.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {self.results}: {error.strerror}; give test.test_path a .pt file of it: "
+                "results then go to a folder of their own in output_dir"
+            ) from None
+
     def remove(self) -> None:
         """Remove what `create` made, and what has come into its folders."""
         for folder in (self.logs, self.samples, self.models, self.results):
@@ -55,22 +68,31 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a line that a killed run left unfinished is passed over."""
+        """The rows of metrics.jsonl: an iteration and numbers by name. A line that a killed run left
+        unfinished, or that is damaged, is passed over."""
         if not self.metrics.exists():
             return []
-        rows = []
-        for line in self.metrics.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return rows
+        rows = map(parsed, self.metrics.read_bytes().splitlines())
+        return [row for row in rows if type(row.get("iteration")) is int and all(map(number, row.values()))]
 
     def forget_after(self, iteration: int) -> None:
         """Drop the rows of metrics.jsonl that a resumed run will write again."""
         rows = [row for row in self.read_metrics() if row["iteration"] <= iteration]
         if self.metrics.exists():
             write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one where the text is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def write_whole(path: Path, text: str) -> None:
