@@ -62,6 +62,7 @@ class Solver:
 
     model: Translator
     least_share = 1  # images that each process needs in an iteration
+    only_for_training: tuple[str, ...] = ()  # networks that test mode loads not
 
     def __init__(self, config: Config):
         """Open the data and build the networks; nothing is written. Raises DataError, RunError,
@@ -220,12 +221,10 @@ class Solver:
                     break
         distributed.barrier()
         if self.rank == 0:
-            self.finish(iteration)
+            self.finish(run, iteration)
 
-    def finish(self, iteration: int) -> None:
+    def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
-        run = self.run
-        assert run is not None
         write_pages(run, self.config)
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
@@ -257,7 +256,6 @@ class Solver:
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
-        assert self.run is not None
         self.doing = f"drawing the grids of iteration {iteration}"
         folder, seed, paired = self.run.sample_folder(iteration), self.config.seed, self.test_set.paired
         save_samples(self.model, fixed, folder, seed, self.reporter, iteration, paired)
@@ -309,7 +307,10 @@ class Solver:
             if "networks" not in state:
                 with untrusted():
                     state = self.import_checkpoint(state)
-            restore(state, self.networks, self.optimizers if training else {}, self.scaler)
+            needed = {
+                n: net for n, net in self.networks.items() if training or n not in self.only_for_training
+            }
+            restore(state, needed, self.optimizers if training else {}, self.scaler)
             return state
 
         path, state = load_first(where, which, accept, self.reporter.say)

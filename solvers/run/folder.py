@@ -32,7 +32,8 @@ class RunFolder:
             for folder in (self.logs, self.samples, self.models, self.results):
                 folder.mkdir(parents=True, exist_ok=True)
             values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-            write_whole(self.config, json.dumps({**values, "versions": versions}, indent=2) + "\n")
+            values |= {"versions": versions, "differs_from_paper": config.differences()}
+            write_whole(self.config, json.dumps(values, indent=2) + "\n")
         except OSError as error:
             raise RunError(
                 f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
