@@ -21,7 +21,7 @@ def fail(reason: object, status: int) -> int:
     """Say it in one line; of several processes the first says it, or where that is well, the one that is
     not."""
     if not FIRST:
-        time.sleep(3)  # torchrun ends this process meanwhile if the first has failed, too
+        time.sleep(15)  # torchrun ends this process meanwhile if the first has failed, too
     print(f"error: {' '.join(str(reason).split())}", file=sys.stderr, flush=True)
     return status
 

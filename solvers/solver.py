@@ -228,7 +228,7 @@ class Solver:
         write_pages(run, self.config)
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
-            self.reporter.say(f"{what} Go on with: training.resume_iters=latest run_dir={run.root}")
+            self.reporter.say(f"{what} Go on with: training.resume_iters=latest {run.word}")
         elif self.config.test.after_training:
             best = self.validation.best if self.config.test.select == "best" else None
             choice = None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +39,11 @@ class RunFolder:
             raise RunError(
                 f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
             ) from None
+
+    @property
+    def word(self) -> str:
+        """The word that names this folder on the command line, as a shell reads it."""
+        return shlex.quote(f"run_dir={self.root}")
 
     def check_results(self) -> None:
         """Whether test mode can write here, as it may not in somebody else's run. Raises RunError."""
