@@ -77,6 +77,12 @@ def test_what_a_library_makes_of_a_signal_is_still_the_signal():
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_an_error_that_came_from_itself_goes_through():
+    with pytest.raises(ValueError, match="once"), interrupting():
+        error = ValueError("once")
+        raise error from error
+
+
 def test_a_process_that_got_no_signal_stops_with_the_others():
     stop = StopSignals()
     assert not stop.agree(lambda number: number) and stop.status == 0

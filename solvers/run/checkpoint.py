@@ -217,7 +217,7 @@ def load_first(
         except CheckpointError as error:
             told = error if state is None else type(error)(f"{path}: {error}")
             if which != "latest" or isinstance(error, Misfit):
-                raise told from error
+                raise told from None
             say(f"Warning: {told}; trying the one before")
             fault = fault or told
             continue

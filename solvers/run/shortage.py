@@ -29,7 +29,7 @@ class Shortage(RuntimeError):
 
 def shortage(error: BaseException | None) -> str | None:
     """What is used up, in words, if this error or what led to it comes from that."""
-    while error is not None:
+    for error in chain_of(error):
         code = getattr(error, "errno", None)
         if code in FULL:
             name = getattr(error, "filename", None)
@@ -41,8 +41,16 @@ def shortage(error: BaseException | None) -> str | None:
             place = "the GPU" if "CUDA" in text or "CUDNN" in text or "CUBLAS" in text else "the machine"
             wanted = f": {readable(asked)} more were wanted" if asked else ""
             return f"{place} is out of memory{wanted}"
-        error = error.__cause__ or error.__context__
     return None
+
+
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, what that came from, and so on; none twice."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def readable(amount: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from solvers.run.shortage import chain_of
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -44,12 +46,10 @@ def interrupting() -> Iterator[None]:
     except Interrupted:
         raise
     except Exception as error:  # what a library makes of an interruption on its way
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, Interrupted):
-            cause = cause.__cause__ or cause.__context__
-        if cause is None:
+        signalled = next((one for one in chain_of(error) if isinstance(one, Interrupted)), None)
+        if signalled is None:
             raise
-        raise cause from None
+        raise signalled from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
