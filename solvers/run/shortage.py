@@ -29,14 +29,14 @@ class Shortage(RuntimeError):
 
 def shortage(error: BaseException | None) -> str | None:
     """What is used up, in words, if this error or what led to it comes from that."""
-    for error in chain_of(error):
-        code = getattr(error, "errno", None)
+    for each in chain_of(error):
+        code = getattr(each, "errno", None)
         if code in FULL:
-            name = getattr(error, "filename", None)
+            name = getattr(each, "filename", None)
             return f"{FULL[code]}: {name}" if name else FULL[code]
-        text = str(error)
+        text = str(each)
         kinds = (MemoryError, torch.OutOfMemoryError)
-        if isinstance(error, kinds) or (isinstance(error, RuntimeError | OSError) and MEMORY.search(text)):
+        if isinstance(each, kinds) or (isinstance(each, RuntimeError | OSError) and MEMORY.search(text)):
             asked = next((match[1] for way in ASKED if (match := way.search(text))), None)
             place = "the GPU" if "CUDA" in text or "CUDNN" in text or "CUBLAS" in text else "the machine"
             wanted = f": {readable(asked)} more were wanted" if asked else ""
