@@ -1,11 +1,39 @@
 """python main.py CONFIG.json [key=value ...]: train or test the experiment that the JSON names; or a command
 that looks before a run or uses a finished one."""
 
+import os
+import signal
 import sys
+import time
 
-from configs.keys import DATASETS, MODELS
-from configs.load import ConfigError, load_config
-from solvers.commands import COMMANDS, run_command
+FIRST = os.environ.get("RANK", "0") == "0"  # of several processes
+
+
+def stop_at_once(number: int, _frame: object) -> None:
+    """Answer a signal while there is nothing to tidy up: imports, the config, the end."""
+    os._exit(stopped(f"stopped by {signal.Signals(number).name}", 128 + number))
+
+
+def stopped(reason: object, status: int) -> int:
+    return fail(reason, status) if FIRST else status
+
+
+def fail(reason: object, status: int) -> int:
+    """Say it in one line; of several processes the first says it, or where that is well, the one that is
+    not."""
+    if not FIRST:
+        time.sleep(15)  # torchrun ends this process meanwhile if the first has failed, too
+    print(f"error: {' '.join(str(reason).split())}", file=sys.stderr, flush=True)
+    return status
+
+
+if __name__ == "__main__":
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopping, stop_at_once)
+
+from configs.keys import DATASETS, MODELS  # noqa: E402
+from configs.load import ConfigError, load_config  # noqa: E402
+from solvers.commands import COMMANDS, run_command  # noqa: E402
 
 WORDS = "\n".join(f"  {name:<13} {about}" for name, about in COMMANDS.items())
 USAGE = f"""usage: python main.py CONFIG.json [key=value ...]
@@ -27,7 +55,7 @@ Everything a run makes is in its folder under runs/; open index.html there.
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 done, 1 the run failed, 2 the input is wrong."""
+    """Exit status: 0 done, 1 the run failed, 2 the input is wrong, 130 or 143 a signal stopped it."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0 if arguments else 2
@@ -38,29 +66,26 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         return fail(error, 2)
 
-    from solvers import USER_ERRORS, NonFiniteLoss, make_solver  # PyTorch is loaded only now
+    from solvers import RUN_ERRORS, USER_ERRORS, make_solver  # PyTorch is loaded only now
     from solvers.run import distributed
+    from solvers.run.signals import Interrupted, interrupting
 
     try:
-        solver = make_solver(config)
-        if config.train:
-            solver.train()
-        else:
-            solver.test()
+        with interrupting():
+            solver = make_solver(config)
+            if config.train:
+                solver.train()
+            else:
+                solver.test()
+        return solver.stop.status
     except USER_ERRORS as error:
         return fail(error, 2)
-    except NonFiniteLoss as error:
+    except RUN_ERRORS as error:
         return fail(error, 1)
-    except KeyboardInterrupt:
-        return fail("interrupted", 130)
+    except Interrupted as error:
+        return stopped(error, error.status)
     finally:
         distributed.stop()
-    return 0
-
-
-def fail(reason: object, status: int) -> int:
-    print(f"error: {' '.join(str(reason).split())}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def explain(fault: dict[str, Any], model: type[Section], faults: list[dict[str, 
         known = [
             field.alias or name
             for name, field in section_of(model, fault["loc"]).model_fields.items()
-            if name not in ("schema_", "versions")
+            if name not in ("schema_", "versions", "differs_from_paper")
         ]
         section = ".".join(map(str, fault["loc"][:-1]))
         close = (

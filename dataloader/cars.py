@@ -42,6 +42,10 @@ class Cars(Dataset):
         self.size = both_sides(size)
         self.streams = (len(self.rows),)
 
+    @property
+    def half_images(self) -> int:
+        return len(self.views) * self.views.shape[1] // 2  # a front view is in 23 pairs
+
     def groups(self) -> tuple[np.ndarray | None, ...]:
         return (self.car[self.rows],)
 

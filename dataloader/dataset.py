@@ -100,6 +100,11 @@ class Dataset:
     def __len__(self) -> int:
         return max(self.streams)
 
+    @property
+    def half_images(self) -> int:
+        """Half of the images that the set holds: the pairs, where each image is in one."""
+        return len(self) if len(self.streams) == 1 else sum(self.streams) // 2
+
     def at(self, *indices: np.ndarray, device: torch.device | str = "cpu") -> Batch:
         """`read`, moved to `device`, and `render`ed without augmentation."""
         return self.render({name: tensor.to(device) for name, tensor in self.read(*indices).items()})

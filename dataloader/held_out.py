@@ -30,6 +30,10 @@ class Subset(Dataset):
         self.measures_attributes = whole.measures_attributes
         self.streams = tuple(map(len, items))
 
+    @property
+    def half_images(self) -> int:
+        return self.whole.half_images * sum(self.streams) // sum(self.whole.streams)
+
     def read(self, *indices: np.ndarray) -> dict[str, Tensor]:
         return self.whole.read(*(mine[index] for mine, index in zip(self.items, indices, strict=True)))
 

@@ -148,14 +148,10 @@ def read_split(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             for name in meta["arrays"]
         }
         wrong = [name for name, array in arrays.items() if list(array.shape) != meta["arrays"][name]]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except DataError:
+        raise
+    except (OSError, EOFError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{folder} is damaged ({error}); preprocess it again") from None
-    except ValueError as error:
-        raise (
-            error
-            if isinstance(error, DataError)
-            else DataError(f"{folder} is damaged ({error}); preprocess it again")
-        ) from None
     if wrong:
         raise DataError(
             f"{folder}: {wrong[0]}.npy has another shape than meta.json says; preprocess it again"

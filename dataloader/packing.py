@@ -293,6 +293,7 @@ def _run(
 def _start_worker() -> None:
     """Leave Ctrl-C to the parent, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def follow() -> None:
         connection.wait([parent_process().sentinel])

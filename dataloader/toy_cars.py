@@ -338,6 +338,7 @@ def write_fleet(
 def end_with_parent() -> None:
     """In a worker: leave Ctrl-C to the program that started it, and stop when that is gone, even killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def watch() -> None:
         multiprocessing.parent_process().join()

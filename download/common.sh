@@ -407,10 +407,18 @@ finish() {
   shift 4
   if [ $# -eq 0 ] && [ "$folder" != "$ROOT/data/$name" ]; then set -- "path_to_data=$folder"; fi
   if [ -f "$ROOT/$config" ]; then
-    echo "Train on it: ./run_train.sh $config${*:+ $*}"
+    echo "Train on it: ./run_train.sh $(quoted "$config" "$@")"
   else
-    echo "Train on it with a config of your own and: ${*:-path_to_data=$folder}"
+    [ $# -gt 0 ] || set -- "path_to_data=$folder"
+    echo "Train on it with a config of your own and: $(quoted "$@")"
   fi
+}
+
+# quoted WORD...: as a shell reads them.
+quoted() {
+  local words
+  printf -v words ' %q' "$@"
+  printf '%s\n' "${words# }"
 }
 
 # from_mnist SCRIPT TO MEGABYTES OPTION...: preprocess MNIST, from the folder FROM or fetched into downloads/ beside TO.

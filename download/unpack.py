@@ -3,8 +3,9 @@
     python download/unpack.py ARCHIVE FOLDER
 
 FOLDER appears complete or not at all, and nothing is written outside it: an archive with absolute paths,
-'..', links that lead out, devices, or damage is refused in one line, exit status 1. Links inside become
-copies, so that what is unpacked holds plain files and folders only. Needs nothing but Python.
+'..', links that lead out, devices, more files or bytes than a data set has, or damage is refused in one line,
+exit status 1. Links inside become copies, so that what is unpacked holds plain files and folders only. Needs
+nothing but Python.
 """
 
 import glob
@@ -35,6 +36,9 @@ DAMAGE = (
     NotImplementedError,
     MemoryError,
 )
+MOST_FILES = 1_000_000  # and folders
+MOST_TIMES = 100  # of the archive's own size, what may come out, or
+SMALL = 1 << 30  # bytes, whatever the archive's size
 MEMORY = 4 << 30  # bytes: more than any compression needs, less than a header blown up on purpose
 
 
@@ -82,9 +86,17 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
         shutil.rmtree(leftover)
+    if not archive.is_file():
+        raise Refused("there is no such file")
     work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     try:
-        for entry in entries(archive):
+        left = max(SMALL, MOST_TIMES * archive.stat().st_size)
+        for number, entry in enumerate(entries(archive), 1):
+            if number > MOST_FILES:
+                raise Refused(f"holds more than {MOST_FILES:,} files")
+            left -= max(entry.size, 0) if entry.link is None else size_of_link(entry, work)
+            if left < 0:
+                raise Refused(f"would unpack to more than {MOST_TIMES} times its own size")
             write(entry, work)
         work.chmod(0o755)
         os.sync()
@@ -100,8 +112,6 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def entries(archive: Path) -> Iterator[Entry]:
     """What an archive holds, in its order."""
-    if not archive.is_file():
-        raise Refused("there is no such file")
     if tarfile.is_tarfile(archive):  # first, for a tar may end in a zip
         with tarfile.open(archive) as tar:
             yield from tar_entries(tar)
@@ -167,6 +177,12 @@ def write(entry: Entry, work: Path) -> None:
         shutil.copyfile(source, target)
     else:
         target.mkdir(parents=True, exist_ok=True)
+
+
+def size_of_link(entry: Entry, work: Path) -> int:
+    """What the copy of a link's file will take; `write` refuses what is no such link."""
+    source = inside(posixpath.normpath(entry.link or ""), work, f"{entry.name}, a link to {entry.link},")
+    return source.stat().st_size if source.is_file() else 0
 
 
 def inside(name: str, work: Path, what: str) -> Path:

@@ -83,7 +83,7 @@ class Classifying(nn.Module):
     """For many domains (MDMM): [B, 3, H, W] -> logits [B, 1, h, w] that it is real, and [B, domains] of which
     domain it is.
 
-    The authors' code surrounds the map of `real` with zeros that no image can change; here it has none.
+    With `border` zeros that no image can change surround the map of `real`, as in the authors' code.
     """
 
     def __init__(
@@ -93,18 +93,21 @@ class Classifying(nn.Module):
         width: int = 64,
         norm: bool = False,
         spectral: bool = False,
+        border: bool = True,
     ):
         super().__init__()
         size = both_sides(resolution)
         blocks, channels = halvings(min(size), width, norm, spectral, double_last=False)
         self.model = nn.Sequential(*blocks)
+        self.border = border
         self.conv1 = convolution(channels, 1, 1, bias=False)
         kernel = tuple(max(1, side >> len(blocks)) for side in size)
         self.conv2 = convolution(channels, domains, kernel, bias=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features = self.model(image)
-        return [self.conv1(features).float(), self.conv2(features).float().mean(dim=(2, 3))]
+        real = F.pad(self.conv1(features).float(), (int(self.border),) * 4)
+        return [real, self.conv2(features).float().mean(dim=(2, 3))]
 
 
 def halvings(
@@ -127,15 +130,15 @@ def halvings(
 
 class ContentDiscriminator(nn.Module):
     """Which domain a content map of `size` is of: [B, C, H, W] -> logits [B, outputs, h, w], h = w = 1 of
-    squares up to a resolution of 224. Its first three blocks have InstanceNorm, which a misspelt word
-    switched off in the authors' code."""
+    squares up to a resolution of 224. With `norm` its first three blocks have InstanceNorm, which a misspelt
+    word switched off in the authors' code."""
 
-    def __init__(self, size: int | tuple[int, int], channels: int, outputs: int = 1):
+    def __init__(self, size: int | tuple[int, int], channels: int, outputs: int = 1, norm: bool = True):
         super().__init__()
         blocks, side = [], min(both_sides(size))
         for _ in range(3):
             kernel, stride = (7, 2) if side >= 9 else (3, 2) if side >= 4 else (3, 1)
-            blocks.append(ConvBlock(channels, channels, kernel, stride, padding=1, norm=True))
+            blocks.append(ConvBlock(channels, channels, kernel, stride, padding=1, norm=norm))
             side = (side + 2 - kernel) // stride + 1
         blocks.append(ConvBlock(channels, channels, min(4, side)))
         self.model = nn.Sequential(*blocks, convolution(channels, outputs, 1))

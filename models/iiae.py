@@ -40,9 +40,10 @@ class IIAE(Translator):
     encoders' last feature map, one more to the decoder's first; None takes `default_stages` of the shorter
     side. With `shared_trunk` one feature extractor serves both domains, as in the reference; without, each
     has its own. With `tied_trunk` that own one is the domain's exclusive encoder's, so that an image goes
-    through one trunk instead of two. With `posterior_init` "small" instead of the reference's "kaiming", the
-    layers that give means and logvars keep PyTorch's own smaller weights, so that the posteriors start near
-    N(0, I).
+    through one trunk instead of two. `weight_init` "reference" leaves all layers but those that give means
+    and logvars PyTorch's own weights, "kaiming" gives them Kaiming's. With `posterior_init` "small" instead
+    of the reference's "kaiming", the layers that give means and logvars keep PyTorch's own smaller weights,
+    so that the posteriors start near N(0, I).
 
     With `shared_code` "map" no two encoders share a weight (but for `tied_trunk`), and all weights start as
     in the authors' code, `posterior_init` "normal". At 256 x 256 the code is 8 x 8 x 128, 8,192 numbers; None
@@ -61,6 +62,7 @@ class IIAE(Translator):
         shared_trunk: bool = True,
         tied_trunk: bool = False,
         dropout: float = 0.5,
+        weight_init: str = "reference",
         posterior_init: str = "kaiming",
         shared_code: str = "vector",
     ):
@@ -93,8 +95,12 @@ class IIAE(Translator):
         if mapped:
             init_as_tensorflow(self)
             return
-        posterior_layers = () if posterior_init == "kaiming" else posterior_heads(self)
-        init_kaiming(self, skip=posterior_layers)
+        heads = posterior_heads(self)
+        if weight_init == "kaiming":
+            init_kaiming(self, skip=() if posterior_init == "kaiming" else heads)
+        elif posterior_init == "kaiming":
+            for head in heads:
+                init_kaiming(head)
 
     def forward(self, x: Tensor, y: Tensor) -> IIAEOutput:
         """One training pass over pairs: x, y [B, 3, H, W]. Samples come from the global generator."""

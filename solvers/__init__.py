@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from configs.keys import Config
+    from solvers.run.shortage import Shortage
     from solvers.run.watch import NonFiniteLoss
     from solvers.solver import Solver
 
     USER_ERRORS: tuple[type[Exception], ...]
+    RUN_ERRORS: tuple[type[Exception], ...]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +19,13 @@ def __getattr__(name: str) -> Any:
         from solvers.solver import Solver as found
     elif name == "NonFiniteLoss":
         from solvers.run.watch import NonFiniteLoss as found
+    elif name == "Shortage":
+        from solvers.run.shortage import Shortage as found
+    elif name == "RUN_ERRORS":  # of a run whose input was right
+        from solvers.run.shortage import Shortage
+        from solvers.run.watch import NonFiniteLoss
+
+        found = (NonFiniteLoss, Shortage)
     elif name == "USER_ERRORS":
         from dataloader import DataError
         from solvers.run.checkpoint import CheckpointError
@@ -36,8 +45,12 @@ def solver_class(config: "type[Config]") -> "type[Solver]":
 
 
 def make_solver(config: "Config") -> "Solver":
-    """The solver of the config's model, with data opened and networks built. Raises one of USER_ERRORS."""
-    return solver_class(type(config))(config)
+    """The solver of the config's model, with data opened and networks built. Raises one of USER_ERRORS, or
+    Shortage."""
+    from solvers.run.shortage import told
+
+    with told(lambda: "at the start"):
+        return solver_class(type(config))(config)
 
 
-__all__ = ["USER_ERRORS", "NonFiniteLoss", "Solver", "make_solver", "solver_class"]
+__all__ = ["RUN_ERRORS", "USER_ERRORS", "NonFiniteLoss", "Shortage", "Solver", "make_solver", "solver_class"]

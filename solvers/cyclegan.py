@@ -29,6 +29,7 @@ class CycleGANSolver(Solver):
     """
 
     model: CycleGAN
+    only_for_training = JUDGES
 
     def build(self) -> None:
         domains, net, size = self.test_set.domains, self.config.network, self.config.size

@@ -71,10 +71,10 @@ class DRITSolver(Solver):
         for name, network in judges.items():
             self.networks[name] = self.place(network)
         if self.training.isDcontent:
-            content = ContentDiscriminator(
-                (height // 4, width // 4), 4 * net.base_width, self.content_outputs
-            )
+            shape = (height // 4, width // 4), 4 * net.base_width, self.content_outputs
+            content = ContentDiscriminator(*shape, norm=net.dcontent_norm == "Instance")
             self.networks["disContent"] = self.place(content)
+        self.only_for_training = tuple(name for name in self.networks if name not in self.parts)
         for name, network in self.networks.items():
             self.optimizers[name] = self.adam(network.parameters(), self.rate_scale(name))
 
@@ -228,15 +228,17 @@ class DRITSolver(Solver):
         self, images: Sequence[Tensor], domains: Sequence[Domain], made: Made
     ) -> dict[str, Tensor]:
         """The unweighted terms that encoders and generator minimise, by name."""
-        first_randoms = [side[0] for side in made.randoms]
-        seen = self.seen_by_discriminators(made.translated, first_randoms)
-        with frozen(*(network for name, network in self.networks.items() if name not in self.parts)):
-            logits = {name: self.judge(name, seen[name]) for name in self.discriminators}
-            kinds = (
-                [logits[name] for name in self.discriminators if name.endswith("2") == second]
-                for second in (False, True)
-            )
-            terms = self.generator_terms(*kinds, domains)
+        count = len(made.draws) if self.training.ms_adversarial == "both" else 1
+        with frozen(*(self.networks[name] for name in self.only_for_training)):
+            encoded, random = [], []
+            for draw in range(count):
+                seen = self.seen_by_discriminators(made.translated, [side[draw] for side in made.randoms])
+                for name in self.discriminators:
+                    if name.endswith("2"):
+                        random.append(self.judge(name, seen[name]))
+                    elif draw == 0:
+                        encoded.append(self.judge(name, seen[name]))
+            terms = self.generator_terms(encoded, random, domains)
             if self.training.isDcontent:
                 terms["content_adv"] = self.content_loss(made.contents, domains, confuse=True)
         terms["cross_cycle"] = self.both([F.l1_loss(x, y) for x, y in zip(made.cycled, images)])
@@ -262,15 +264,40 @@ class DRITSolver(Solver):
 
     def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
         """A dict of networks, `<network>_opt`, `ep` and `total_it`. Its iteration is `total_it`, which in the
-        authors' code leaves out those of the content discriminator alone."""
+        authors' code leaves out those of the content discriminator alone. What only training needs is looked
+        at only there; a discriminator that cannot be carried over begins anew where the config lets it."""
         if not all(name in state for name in self.parts):
             return super().import_checkpoint(state)
-        try:
-            optimizers = {name: torch_adam(state[f"{name}_opt"]) for name in self.networks}
-            networks = {name: state[name] for name in self.networks}
-        except KeyError as missing:
-            raise CheckpointError(f"it looks like its authors' and has no {missing}") from None
+        networks = {name: network.state_dict() for name, network in self.networks.items()}
+        optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        for name in networks if self.config.train else self.parts:
+            weights = todays_spectral_norm(state.get(name, {}))
+            reason = f"has no {name}" if name not in state else self.why_not(name, weights)
+            if reason is None and f"{name}_opt" not in state and self.config.train:
+                reason = f"has no {name}_opt"
+            if reason is None:
+                networks[name] = weights
+                if self.config.train:
+                    optimizers[name] = torch_adam(state[f"{name}_opt"])
+            elif name in self.parts or not self.training.new_discriminators:
+                hint = "" if name in self.parts else "; training.new_discriminators=1 lets it begin anew"
+                raise CheckpointError(f"it looks like its authors' and {reason}{hint}")
+            else:
+                self.reporter.say(f"Warning: the authors' checkpoint {reason}, which begins anew")
         return {"iters": state["total_it"], "networks": networks, "optimizers": optimizers}
+
+    def why_not(self, name: str, weights: dict[str, Tensor]) -> str | None:
+        """Why the authors' weights are another function in our network of this name; None where they are the
+        same. In the model's own parts, shapes are looked at where they are loaded."""
+        if name in self.parts:
+            return None
+        ours = {key: tensor.shape for key, tensor in self.networks[name].state_dict().items()}
+        if {key: tensor.shape for key, tensor in weights.items()} != ours:
+            return f"has a {name} of another shape (network.dis_scale, dis_spectral_norm, dis_width)"
+        key = "dcontent_norm" if name == "disContent" else "dis_norm"
+        if getattr(self.config.network, key) == "Instance":
+            return f"has a {name} that learned without InstanceNorm (network.{key}=None)"
+        return None
 
 
 def cross_cycle(
@@ -303,6 +330,22 @@ def cross_cycle(
 def repeated(domain: Domain, times: int) -> Domain:
     """The domains of a batch that stands `times` times in a row."""
     return domain.repeat(times) if isinstance(domain, Tensor) else domain
+
+
+def todays_spectral_norm(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state_dict whose spectral normalisation has the form of PyTorch 0.5 (weight_orig, weight, weight_u)
+    in that of torch.nn.utils.parametrizations."""
+    found = {}
+    for name, tensor in weights.items():
+        place, _, last = name.rpartition(".")
+        if last == "weight_orig":
+            u = weights[f"{place}.weight_u"]
+            v = F.normalize(tensor.flatten(1).T @ u, dim=0, eps=1e-12)
+            new = f"{place}.parametrizations.weight"
+            found |= {f"{new}.original": tensor, f"{new}.0._u": u, f"{new}.0._v": v}
+        elif last != "weight_u" and f"{name}_orig" not in weights:
+            found[name] = tensor
+    return found
 
 
 def torch_adam(state: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ OPTIMIZED = {
 
 
 class IIAESolver(Solver):
+    least_share = 2  # for BatchNorm after the linear layers
+
     def build(self) -> None:
         if len(self.test_set.domains) != 2:
             raise ValueError(f"IIAE takes two domains and the data has {len(self.test_set.domains)}")
@@ -33,8 +35,8 @@ class IIAESolver(Solver):
             self.optimizers[name] = self.adam(
                 chain.from_iterable(m.parameters() for m in modules if m is not None)
             )
-        pairs = len(self.train_set) if self.train_set is not None else 1
-        self.kl_scale = self.training.batch_size / pairs if self.training.kld_scale == "dataset" else 1.0
+        count = self.train_set.half_images if self.train_set is not None else 1
+        self.kl_scale = self.training.batch_size / count if self.training.kld_scale == "dataset" else 1.0
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         x, y = batch.images

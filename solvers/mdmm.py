@@ -37,6 +37,7 @@ class MDMMSolver(DRITSolver):
 
     def make_discriminators(self) -> dict[str, nn.Module]:
         size, count, shape = self.config.size, len(self.model.domains), self.discriminator_shape()
+        shape["border"] = self.config.network.dis_border
         return {name: Classifying(size, count, **shape) for name in ("dis1", "dis2")}
 
     def sides(self, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Domain]]:
@@ -62,11 +63,10 @@ class MDMMSolver(DRITSolver):
     def generator_terms(
         self, encoded: list[list[Tensor]], random: list[list[Tensor]], domains: Sequence[Domain]
     ) -> dict[str, Tensor]:
-        ((logits, domain),), ((random_logits, random_domain),) = encoded, random
         return {
-            "adv": 2 * adversarial([logits], 1.0),
-            "adv_random": 2 * adversarial([random_logits], 1.0),
-            "cls": classification(domain, domains) + classification(random_domain, domains),
+            "adv": sum(2 * adversarial([logits], 1.0) for logits, _ in encoded),
+            "adv_random": sum(2 * adversarial([logits], 1.0) for logits, _ in random),
+            "cls": sum(classification(domain, domains) for _, domain in (*encoded, *random)),
         }
 
     def content_targets(self, side: int, domain: Domain, logits: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from configs.keys.common import Config
+from configs.keys.common import Config, Test
 from dataloader import open_dataset
 from dataloader.dataset import Batch, Dataset, facts_of
 from dataloader.held_out import Subset, training_sets
@@ -30,17 +30,20 @@ from solvers.run import distributed
 from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
+    choose_run,
     last_good,
+    load_first,
     remove_leftovers,
     remove_older,
     restore,
     save_checkpoint,
-    usable,
+    untrusted,
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
-from solvers.run.lock import RunLock
+from solvers.run.lock import RunLock, held
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
+from solvers.run.shortage import told
 from solvers.run.signals import StopSignals
 from solvers.run.watch import LossWatch, NonFiniteLoss, first_bad
 from solvers.schedules import learning_rate, seed_iteration
@@ -58,6 +61,8 @@ class Solver:
     """
 
     model: Translator
+    least_share = 1  # images that each process needs in an iteration
+    only_for_training: tuple[str, ...] = ()  # networks that test mode loads not
 
     def __init__(self, config: Config):
         """Open the data and build the networks; nothing is written. Raises DataError, RunError,
@@ -83,8 +88,11 @@ class Solver:
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
+        if alone := distributed.lonely():
+            self.reporter.say(alone)
         self.validation: Validation | None = None
         self.stop = StopSignals()
+        self.doing = "at the start"
 
     # --- What a model's solver writes
 
@@ -115,10 +123,8 @@ class Solver:
     def adam(self, parameters: Iterable[nn.Parameter], lr_scale: float = 1.0) -> torch.optim.Adam:
         """Adam as the config says; its learning rate, times `lr_scale`, is set anew each iteration."""
         t = self.training
-        group = {"params": list(parameters), "lr_scale": lr_scale}
-        return torch.optim.Adam(
-            [group], lr=t.lr, betas=(t.beta1, t.beta2), weight_decay=t.weight_decay, fused=True
-        )
+        group, betas = {"params": list(parameters), "lr_scale": lr_scale}, (t.beta1, t.beta2)
+        return torch.optim.Adam([group], lr=t.lr, betas=betas, weight_decay=t.weight_decay, fused=True)
 
     def autocast(self) -> torch.autocast:
         """The networks' precision. Losses belong outside, in float32."""
@@ -150,13 +156,19 @@ class Solver:
 
     def train(self) -> None:
         """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError,
-        RunError, NonFiniteLoss."""
+        RunError, NonFiniteLoss, Shortage."""
+        with told(self.where):
+            self.train_in_run()
+
+    def train_in_run(self) -> None:
+        """Train in the folder that the config means, with it locked."""
         t = self.training
-        if t.batch_size % self.world:
-            raise RunError(f"training.batch_size {t.batch_size} does not divide by {self.world} processes")
+        if t.batch_size % self.world or t.batch_size // self.world < self.least_share:
+            shares = f"{self.world} processes, at least {self.least_share} each"
+            raise RunError(f"training.batch_size {t.batch_size} does not divide by {shares}")
         where = self.choose_run()
         assert self.run is not None
-        with RunLock(self.run.root) if self.rank == 0 else nullcontext():
+        with held(self.run) if self.rank == 0 else nullcontext():
             start = 0 if where is None else self.load(where, t.resume_iters)
             if start > t.max_iters or (start == t.max_iters and t.resume_iters != "latest"):
                 raise RunError(
@@ -165,16 +177,15 @@ class Solver:
             self.train_from(start)
 
     def train_from(self, start: int) -> None:
-        """Train the networks as they are to max_iters, then test; where `start` is max_iters already, only
-        test."""
+        """Train the networks as they are to max_iters, then test; only test where `start` is that."""
         t, run = self.training, self.run
         assert run is not None and self.train_set is not None
         if self.rank == 0 and self.validation_set is not None:
             self.validation = Validation(self.view(self.validation_set), t)
         if self.rank == 0:
+            remove_leftovers(run.models)
             run.create(self.config, versions())
             run.forget_after(start)
-            remove_leftovers(run.models)
         self.announce("training", self.train_set, start)
         if self.validation is not None:
             self.validation.recall(run)
@@ -187,12 +198,14 @@ class Solver:
         newest: dict[str, Tensor] = {}
         with self.stop, self.reporter.training(run, start, t.max_iters):
             for iteration, raw in loader.iterate(start, t.max_iters):
+                self.doing = f"in iteration {iteration}"
                 self.set_time(iteration)
                 losses = self.train_step(loader.batch(raw), iteration)
+                run.begun = True
                 watch.see(iteration, losses)
                 newest.update(losses)
                 self.reporter.tick()
-                stopping = distributed.any_process(self.stop.number is not None, self.device)
+                stopping = self.stop.agree(lambda number: distributed.largest(number, self.device))
                 saving = stopping or iteration == t.max_iters or iteration % t.model_save_freq == 0
                 validating = t.validation_freq > 0 and iteration % t.validation_freq == 0
                 sampling = iteration % t.sample_freq == 0
@@ -208,18 +221,14 @@ class Solver:
                     break
         distributed.barrier()
         if self.rank == 0:
-            self.finish(iteration)
+            self.finish(run, iteration)
 
-    def finish(self, iteration: int) -> None:
+    def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
-        run = self.run
-        assert run is not None
         write_pages(run, self.config)
         if self.stop.number is not None:
-            how = f"training.resume_iters=latest run_dir={run.root}"
-            self.reporter.say(
-                f"Stopped by {self.stop.name} at iteration {iteration}, which is saved. Go on with: {how}"
-            )
+            what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
+            self.reporter.say(f"{what} Go on with: training.resume_iters=latest {run.word}")
         elif self.config.test.after_training:
             best = self.validation.best if self.config.test.select == "best" else None
             choice = None
@@ -234,6 +243,7 @@ class Solver:
         """Validate where that is due, then write a checkpoint where one is, or this is the new best. So what
         was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at. Only finite
         weights are saved: a finite loss may still have stepped them to infinity."""
+        self.doing = f"saving iteration {iteration}"
         if (name := first_bad(self.networks)) is not None:
             self.give_up(iteration, f"weights of network {name}")
         new_best = validating and self.validation.look(iteration, self.reporter)
@@ -246,7 +256,7 @@ class Solver:
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
-        assert self.run is not None
+        self.doing = f"drawing the grids of iteration {iteration}"
         folder, seed = self.run.sample_folder(iteration), self.config.seed
         save_samples(self.model, fixed, folder, seed, self.reporter, iteration, self.test_set)
         write_pages(self.run, self.config)
@@ -261,9 +271,12 @@ class Solver:
         self.model.train()
 
     def check_finite(self, watch: LossWatch) -> None:
-        fault = watch.fault()
-        if fault is not None:
+        if (fault := watch.fault()) is not None:
             self.give_up(fault[0], f"loss {fault[1]}")
+
+    def where(self) -> str:
+        """Where a run ended, in words."""
+        return self.doing + ("" if self.run is None else f"; {last_good(self.run.models)}")
 
     def give_up(self, iteration: int, what: str) -> NoReturn:
         assert self.run is not None
@@ -284,51 +297,38 @@ class Solver:
 
     def choose_run(self) -> Path | None:
         """Choose the run folder; the place of the checkpoint that the config asks for, None for none."""
-        t = self.training
-        if t.restored_model_path:
-            self.run = new_run(self.config)
-            return Path(t.restored_model_path)
-        found = find_run(self.config) if t.resume_iters != 0 else None
-        if found is None or not any(found.models.glob("*-checkpoint.pt")):
-            if t.resume_iters not in (0, "latest"):
-                raise CheckpointError(
-                    f"no run of {self.config.id} has a checkpoint to resume; set training.restored_model_path"
-                )
-            self.run = new_run(self.config)
-            return None
-        self.run = found
-        return found.root
+        self.run, where = choose_run(self.config)
+        return where
 
     def load(self, where: Path, which: int | str, training: bool = True) -> int:
         """Load a checkpoint into the networks and, for training, the optimisers; its iteration. With
         "latest", a broken one is passed over with a warning for the one before. Raises CheckpointError."""
-        fault: CheckpointError | None = None
-        for path, state in usable(where, which):
-            if isinstance(state, CheckpointError):
-                if which == "latest":
-                    self.reporter.say(f"Warning: {state}; trying the one before")
-                fault = fault or state
-                continue
-            try:
-                if "networks" not in state:
+
+        def accept(state: dict[str, Any]) -> dict[str, Any]:
+            if "networks" not in state:
+                with untrusted():
                     state = self.import_checkpoint(state)
-                restore(state, self.networks, self.optimizers if training else {}, self.scaler)
-            except CheckpointError as error:
-                raise CheckpointError(f"{path}: {error}") from None
-            if which not in ("latest", state["iters"]):
-                raise CheckpointError(f"{path} is of iteration {state['iters']}, not {which}")
-            if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
-                self.reporter.say(f"Warning: {path} was trained on images that are now held out")
-            return state["iters"]
-        assert fault is not None
-        raise fault
+            needed = {
+                n: net for n, net in self.networks.items() if training or n not in self.only_for_training
+            }
+            restore(state, needed, self.optimizers if training else {}, self.scaler)
+            return state
+
+        path, state = load_first(where, which, accept, self.reporter.say)
+        if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
+            self.reporter.say(f"Warning: {path} was trained on images that are now held out")
+        return state["iters"]
 
     # --- Testing
 
     def test(self) -> None:
         """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError,
-        RunError."""
-        test = self.config.test
+        RunError, Shortage."""
+        with told(self.where):
+            self.test_in_run(self.config.test)
+
+    def test_in_run(self, test: Test) -> None:
+        """Test what this section of the config names."""
         found = RunFolder(Path(test.test_path)) if test.test_path else find_run(self.config)
         if found is None:
             raise CheckpointError(
@@ -341,12 +341,12 @@ class Solver:
         if not found.config.exists():  # a bare checkpoint or a foreign run: a folder of our own
             found = new_run(self.config)
         with RunLock(found.root):
-            if not found.config.exists():
-                found.create(self.config, versions())
+            found.check_results() if found.config.exists() else found.create(self.config, versions())
             self.announce("testing", self.test_set, iteration)
             self.evaluate(found, iteration, choice)
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
+        self.doing = "in test mode"
         metrics = evaluate(self.view(self.test_set), run, iteration, choice)
         write_pages(run, self.config)
         self.reporter.results(metrics, run)
@@ -377,8 +377,7 @@ class Solver:
 
     def open_alone(self, split: str) -> Dataset:
         """One split, without waiting for other processes."""
-        config = self.config
-        data = config.data
+        config, data = self.config, self.config.data
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:

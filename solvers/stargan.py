@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.dataset import Batch
+from dataloader.dataset import Batch, Dataset
 from dataloader.domains import attribute_vectors, spread_attributes
 from models.stargan import DomainStarGAN, StarGAN
 from solvers.losses import frozen, gradient_penalty
@@ -36,7 +36,7 @@ class StarGANSolver(Solver):
                 "one domain without attributes"
             )
         if self.known:
-            known, groups = self.known_attributes(), data.exclusive_attributes
+            known, groups = self.known_attributes(self.train_set), data.exclusive_attributes
             self.model = StarGAN(self.config.size, data.domains, data.attributes, known, groups, **shape)
         else:
             self.model = DomainStarGAN(self.config.size, data.domains, **shape)
@@ -50,10 +50,12 @@ class StarGANSolver(Solver):
             "D": self.adam(self.model.D.parameters(), scale),
         }
 
-    def known_attributes(self) -> Tensor:
-        """KNOWN attribute vectors of the training split; in test mode of the test split, until a checkpoint
-        brings them. There are always as many, so that they fit."""
-        found = spread_attributes(self.test_set if self.train_set is None else self.train_set, KNOWN)
+    def known_attributes(self, dataset: Dataset | None) -> Tensor:
+        """KNOWN attribute vectors of a split, always as many, so that they fit a checkpoint; without one
+        zeros, until a checkpoint brings them."""
+        if dataset is None:
+            return torch.zeros(KNOWN, len(self.test_set.attributes))
+        found = spread_attributes(dataset, KNOWN)
         return found[torch.linspace(0, len(found) - 1, KNOWN).long()]
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
@@ -132,6 +134,8 @@ class StarGANSolver(Solver):
         if "D" not in given:
             self.go_on_without_judge()
         weights = self.model.state_dict()
+        if self.known and self.train_set is None:
+            weights["known"] = self.known_attributes(self.test_set)
         for name, network in networks.items():
             ours = getattr(self.model, name).state_dict()
             weights = {key: value for key, value in weights.items() if not key.startswith(f"{name}.")}

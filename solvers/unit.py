@@ -37,6 +37,7 @@ class UNITSolver(Solver):
     """
 
     model: UNIT
+    only_for_training = DISCRIMINATORS
 
     def build(self) -> None:
         net, size = self.config.network, self.config.size

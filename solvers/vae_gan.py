@@ -19,7 +19,7 @@ from dataloader.domains import (
 from models.vae_gan import VAEGAN, Discriminator
 from solvers.losses import adversarial, kl_to_standard
 from solvers.run import distributed
-from solvers.run.folder import RunError, RunFolder
+from solvers.run.folder import RunFolder
 from solvers.solver import Solver
 
 KNOWN = 1_000  # attribute vectors that styles are drawn from
@@ -35,14 +35,11 @@ class VAEGANSolver(Solver):
     """
 
     model: VAEGAN
+    least_share = 2  # for BatchNorm
+    only_for_training = ("dis",)
 
     def build(self) -> None:
         data, net, size = self.test_set, self.config.network, self.config.size
-        if self.train_set is not None and self.training.batch_size < 2 * self.world:
-            raise RunError(
-                f"training.batch_size: got {self.training.batch_size}; allowed: at least two images in each "
-                f"of {self.world} processes"
-            )
         known = torch.zeros(KNOWN, len(data.attributes))
         if self.train_set is not None and data.attributes:
             seen = spread_attributes(self.train_set, KNOWN)
@@ -104,10 +101,14 @@ class VAEGANSolver(Solver):
             return ["dec", "dis"]
         low, high = torch.minimum(real, fake), torch.maximum(real, fake)
         still = {
-            "dec": distributed.any_process(bool(high > t.equilibrium + t.margin), self.device),
-            "dis": distributed.any_process(bool(low < t.equilibrium - t.margin), self.device),
+            "dec": self.anywhere(high > t.equilibrium + t.margin),
+            "dis": self.anywhere(low < t.equilibrium - t.margin),
         }
         return [name for name, holds in still.items() if not holds] or ["dec", "dis"]
+
+    def anywhere(self, flag: Tensor) -> bool:
+        """Whether it is so in any process."""
+        return bool(distributed.largest(int(flag), self.device))
 
     # --- Attribute vectors
 

@@ -200,7 +200,8 @@ def test_a_reference_checkpoint_is_tested_into_a_run_folder_of_our_own(tmp_path,
     folder = tmp_path / "theirs"
     folder.mkdir()
     write_reference_checkpoint(folder / "50000-checkpoint.pt")
-    experiment |= {"train": 0, "test": {"test_path": str(folder), "test_iters": 50_000}}
+    experiment["test"] |= {"test_path": str(folder), "test_iters": 50_000}
+    experiment["train"] = 0
     with pytest.raises(CheckpointError, match="is of iteration 3, not 50000"):
         make_solver(validate(experiment, "test")).test()
     shutil.move(folder / "50000-checkpoint.pt", folder / "3-checkpoint.pt")

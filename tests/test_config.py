@@ -28,7 +28,10 @@ def test_the_sample_config_of_the_reference_means_what_it_says():
     assert (config.model, config.dataset, config.resolution, config.train) == ("IIAE", "MNIST-CDCB", 256, 1)
     assert (t.max_iters, t.batch_size, t.lr, t.beta1, t.beta2) == (50_000, 16, 2e-5, 0.9, 0.999)
     assert (t.rec_weight, t.X_kld_weight, t.S_kld_weight, t.inter_kld_weight) == (100.02, 5.02, 0.02, 5.0)
-    assert (t.milestones, t.scheduler_gamma, t.kld_scale) == ([10_000, 30_000], 0.5, "dataset")
+    assert (t.milestones, t.scheduler_gamma) == ([10_000, 30_000], 0.5)
+    assert (t.kld_scale, t.inter_kl) == ("dataset", "reference")
+    said = " ".join(config.differences())
+    assert all(key in said for key in ("inter_kl", "kld_scale", "shared_code", "weight_init", "shared_trunk"))
     assert config.network.model_dump() == {
         "shared_code": "vector",
         "base_width": 32,
@@ -38,6 +41,7 @@ def test_the_sample_config_of_the_reference_means_what_it_says():
         "shared_trunk": True,
         "dropout": 0.5,
         "tied_trunk": False,
+        "weight_init": "reference",
         "posterior_init": "kaiming",
     }
 

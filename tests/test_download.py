@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from PIL import Image
 from test_unpack import call, environment, refused, tar_of
 
 from dataloader.packed import read_split
+from solvers.run.folder import RunFolder
 
 __all__ = ["server"]  # a fixture
 
@@ -37,6 +39,15 @@ def fetch(file: Path, content: bytes | None, *urls: str) -> subprocess.Completed
 
 def mnist_cdcb(*arguments: object, **more: str) -> subprocess.CompletedProcess:
     return call("bash", ROOT / "download" / "mnist_cdcb.sh", *arguments, **more)
+
+
+def test_the_commands_that_are_printed_are_quoted_for_a_shell(tmp_path):
+    folder = tmp_path / "a 'b' $c"
+    printed = shell(f"finish Digits {shlex.quote(str(folder))} 'has 1 image' README.md").stdout.splitlines()[
+        -1
+    ]
+    assert shlex.split(printed.partition(": ")[2])[1:] == ["README.md", f"path_to_data={folder}"]
+    assert shlex.split(RunFolder(folder).word) == [f"run_dir={folder}"]
 
 
 # Fetching

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from conftest import SHARED
-from drit_toys import tensors, toy_solver
+from drit_toys import tensors, toy_batch, toy_solver
 
 from benchmarks import plain_drit
 from models.blocks import ConvBlock, Gaussian, GaussianNoise
@@ -164,7 +164,8 @@ def authors_file(solver, path, without: str = "") -> dict:
 @pytest.mark.parametrize("model", ["DRIT", "MDMM"])
 def test_a_checkpoint_of_the_authors_loads_and_training_goes_on_from_it(model, concat, tmp_path):
     domains = 2 if model == "DRIT" else 3
-    options = {"network": {"concat": concat}, "training": {"isDcontent": 1, "d_iter": 1}}
+    network = {"concat": concat, "dcontent_norm": "None"}
+    options = {"network": network, "training": {"isDcontent": 1, "d_iter": 1}}
     solver = toy_solver(model, domains, **options)
     state = authors_file(solver, tmp_path / "01234.pth")
     other = toy_solver(model, domains, **options)
@@ -191,11 +192,91 @@ def test_a_checkpoint_of_the_authors_loads_and_training_goes_on_from_it(model, c
 
 
 def test_a_file_of_the_authors_that_lacks_a_network_is_refused_in_one_line(tmp_path):
-    solver = toy_solver()
+    solver = toy_solver(network={"dcontent_norm": "None"})
     authors_file(solver, tmp_path / "a.pth", without="disB2")
-    with pytest.raises(CheckpointError, match="disB2"):
+    with pytest.raises(CheckpointError, match=r"has no disB2; training\.new_discriminators=1"):
         solver.load(tmp_path / "a.pth", "latest")
     torch.save({"total_it": 3, "other": {}}, tmp_path / "b.pth")
     assert load_checkpoint(tmp_path / "b.pth")["total_it"] == 3
     with pytest.raises(CheckpointError, match="no checkpoint of this program"):
         solver.load(tmp_path / "b.pth", "latest")
+
+
+def as_published_spectral_norm(weights: dict) -> dict:
+    """The same weights with the names and forms of the authors' copy of PyTorch 0.5."""
+    found = {}
+    for name, tensor in weights.items():
+        if name.endswith(".original"):
+            place = name.removesuffix(".parametrizations.weight.original")
+            u = weights[f"{place}.parametrizations.weight.0._u"]
+            found |= {f"{place}.weight_orig": tensor, f"{place}.weight": tensor / 2, f"{place}.weight_u": u}
+        elif ".parametrizations." not in name:
+            found[name] = tensor
+    return found
+
+
+@pytest.mark.parametrize("model", ["DRIT", "MDMM"])
+def test_spectrally_normalised_discriminators_of_the_authors_are_the_same_function_here(model, tmp_path):
+    network = {"dis_spectral_norm": 1, "dcontent_norm": "None"}
+    solver, other = (toy_solver(model, network=network) for _ in range(2))
+    state = authors_file(solver, tmp_path / "a.pth")
+    for name in solver.discriminators:
+        state[name] = as_published_spectral_norm(solver.networks[name].state_dict())
+        assert any(key.endswith("weight_orig") for key in state[name])
+    torch.save(state, tmp_path / "a.pth")
+    other.load(tmp_path / "a.pth", "latest")
+    image = torch.rand(2, 3, 32, 32)
+    for name in solver.discriminators:
+        weights = state[name]
+        ours = {key: tensor.clone() for key, tensor in other.networks[name].state_dict().items()}
+        for key in (key for key in weights if key.endswith("weight_orig")):
+            matrix, u = weights[key].flatten(1), weights[key.removesuffix("orig") + "u"]
+            v = matrix.T @ u
+            place = key.removesuffix("weight_orig") + "parametrizations.weight"
+            assert torch.allclose(ours[f"{place}.0._v"], v / v.norm(), atol=1e-6)
+        logits = [other.networks[name].train()(image)[0] for _ in range(30)][-1]  # u and v converge
+        wanted = [solver.networks[name].train()(image)[0] for _ in range(30)][-1]
+        assert torch.allclose(logits, wanted, atol=1e-5)
+
+
+def test_test_mode_needs_no_discriminators_whatever_they_were(tmp_path):
+    solver = toy_solver(network={"dis_scale": 2, "dis_spectral_norm": 1})
+    state = authors_file(solver, tmp_path / "a.pth")
+    parts = {name: state[name] for name in ("enc_c", "enc_a", "gen", "total_it")}
+    torch.save(parts, tmp_path / "parts.pth")
+    for file in ("a.pth", "parts.pth"):
+        other = toy_solver(train=0, network={"dis_scale": 1})
+        assert other.load(tmp_path / file, "latest", training=False) == 1234
+        assert torch.equal(tensors(other.networks["gen"])["decA4.0.weight"], state["gen"]["decA4.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"dis_scale": 2, "dcontent_norm": "None"}, "a disA of another shape"),
+        ({"dcontent_norm": "Instance"}, "a disContent that learned without InstanceNorm"),
+        ({"dcontent_norm": "None", "dis_norm": "Instance"}, "a disA that learned without InstanceNorm"),
+    ],
+)
+def test_a_discriminator_that_would_be_another_function_begins_anew_only_where_it_may(
+    network, message, tmp_path, capsys
+):
+    state = authors_file(toy_solver(network={"dcontent_norm": "None"}), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=message) as error:
+        toy_solver(network=network).load(tmp_path / "a.pth", "latest")
+    assert "\n" not in str(error.value)
+    solver = toy_solver(network=network, training={"new_discriminators": 1})
+    assert solver.load(tmp_path / "a.pth", "latest") == 1234
+    assert f"{message}" in capsys.readouterr().out
+    assert torch.equal(tensors(solver.networks["gen"])["decA4.0.weight"], state["gen"]["decA4.0.weight"])
+    assert solver.train_step(toy_batch(solver), 3)["total"].isfinite()
+
+
+def test_the_map_of_real_has_a_border_of_zeros_as_published():
+    image = torch.rand(1, 3, 216, 216)
+    with_border, without = Classifying(216, 3, 2), Classifying(216, 3, 2, border=False)
+    without.load_state_dict(with_border.state_dict())
+    (real, domain), (inner, same) = with_border(image), without(image)
+    conv = torch.nn.Conv2d(inner.shape[1], 1, 1, padding=1, bias=False)
+    torch.nn.init.ones_(conv.weight)
+    assert real.shape[2:] == (6, 6) and torch.equal(real, conv(inner)) and torch.equal(domain, same)

@@ -110,6 +110,26 @@ def test_the_terms_are_what_their_names_say():
     assert terms["content_adv"].item() == pytest.approx(half, rel=1e-4)
 
 
+@pytest.mark.parametrize("model", ["DRIT", "MDMM"])
+def test_with_mode_seeking_both_random_images_are_judged_as_published(model):
+    solver = toy_solver(model, training={"d_iter": 1, "no_ms": 0})
+    images, domains = solver.sides(toy_batch(solver))
+    made = cross_cycle(solver.model, images, domains, solver.draws(len(images[0])))
+    both = solver.generator_losses(images, domains, made)
+    wanted = 0.0
+    for draw in (0, 1):
+        seen = solver.seen_by_discriminators(made.translated, [side[draw] for side in made.randoms])
+        for name in (name for name in solver.discriminators if name.endswith("2")):
+            logits = solver.networks[name](seen[name])[: 1 if model == "MDMM" else None]
+            heard = sum(torch.log1p((-x).exp()).mean().item() for x in logits)
+            wanted += 2 * heard if model == "MDMM" else heard
+    assert both["adv_random"].item() == pytest.approx(wanted, rel=1e-4)
+    solver.training.ms_adversarial = "first"
+    first = solver.generator_losses(images, domains, made)
+    assert first["adv_random"].item() < 0.7 * wanted
+    assert {key: both[key] for key in ("adv", "latent")} == {key: first[key] for key in ("adv", "latent")}
+
+
 def test_weights_multiply_their_terms():
     names = ("adv", "content_adv", "cross_cycle", "self_rec", "attribute_kl", "content_l2", "latent", "ms")
     training = {f"{name}_weight": 2.0**n for n, name in enumerate(names)}

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,9 @@ from conftest import SHARED
 from torch.distributions import Normal, kl_divergence
 
 from configs.keys.iiae import IIAETraining
+from dataloader.cars import Cars
+from dataloader.held_out import Subset
+from dataloader.unpaired import Unpaired
 from models.blocks import LOGVAR_MAX, Gaussian
 from models.iiae import IIAE, IIAEOutput
 from solvers.iiae import iiae_losses, total_loss
@@ -133,12 +137,34 @@ def flat(model: IIAE, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
 
 def test_small_posteriors_start_near_the_prior_and_change_nothing_else():
     small, large = (
-        IIAE(32, base_width=4, shared_dim=16, posterior_init=name) for name in ("small", "kaiming")
+        IIAE(32, base_width=4, shared_dim=16, weight_init="kaiming", posterior_init=name)
+        for name in ("small", "kaiming")
     )
     x, y = torch.rand(2, 16, 3, 32, 32) * 2 - 1
     assert kl_to_standard(small(x, y).zs) < 1 < kl_to_standard(large(x, y).zs)
     spread = [m.x_decoder.upsample[0][0].weight.std().item() for m in (small, large)]
     assert spread[0] == pytest.approx(spread[1], rel=0.05)
+
+
+def test_the_references_weights_are_pytorchs_own_but_for_what_gives_posteriors():
+    """Standard deviations in closed form: of a uniform of bound 1 / sqrt(fan in), and of Kaiming's normal."""
+    torch.manual_seed(0)
+    model = IIAE(64, base_width=16)
+    own, head = model.x_decoder.upsample[0][0].weight, model.zx_encoder.fc_mu_var[0].weight
+    assert own.std().item() == pytest.approx((3 * own.shape[1] * 16) ** -0.5, rel=0.02)
+    assert own.abs().max() <= (own.shape[1] * 16) ** -0.5
+    assert head.std().item() == pytest.approx((2 / head.shape[1]) ** 0.5, rel=0.02)
+    assert not model.zx_encoder.fc_mu_var[0].bias.any()
+
+
+def test_the_references_scale_divides_by_half_of_its_own_list():
+    """The list has every image once: 24 views of a car, or all images of two folders."""
+    views = np.zeros((3, 24, 8, 8, 1), np.uint8)
+    cars = Cars({"images": views, "car": np.arange(3), "elevation": np.zeros(3)}, 32)
+    assert (len(cars), cars.half_images) == (3 * 23, 3 * 12)
+    folders = Unpaired({"A": np.zeros((5, 8, 8, 3), np.uint8), "B": np.zeros((9, 8, 8, 3), np.uint8)}, 32)
+    assert folders.half_images == 7
+    assert Subset(cars, (np.arange(23),)).half_images == 12
 
 
 def test_style_draws_are_standard_normal_and_follow_their_generator():

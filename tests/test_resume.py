@@ -79,7 +79,7 @@ def test_a_stopped_run_resumed_at_latest_equals_one_that_never_stopped(
     process, text = start_and_stop(path, run_dir, number, after=20)
     assert not (run_dir / f"models/{LENGTH:06d}-checkpoint.pt").exists(), "it was over before the signal came"
     if number != signal.SIGKILL:
-        assert process.returncode == 0 and "Traceback" not in text
+        assert process.returncode == 128 + number and "Traceback" not in text
         assert f"Stopped by {number.name} at iteration" in text
         assert max(p.name for p in (run_dir / "models").iterdir()) > "000020-checkpoint.pt"
     done = run_program(path, "training.resume_iters=latest")

@@ -42,7 +42,7 @@ def test_the_inter_kl_turns_from_the_references_into_the_exact_one_and_stays():
     assert [inter_tempering(training, i) for i in (1, 10, 11, 13, 14, 20)] == [0, 0, 0.25, 0.75, 1, 1]
     at_once = IIAETraining(inter_kl="reference", inter_exact_iters=[10, 10], max_iters=20)
     assert [inter_tempering(at_once, i) for i in (9, 10, 11)] == [0, 1, 1]
-    assert inter_tempering(IIAETraining(), 1) == 1
+    assert inter_tempering(IIAETraining(inter_kl="exact"), 1) == 1
     assert inter_tempering(IIAETraining(inter_kl="reference"), 50_000) == 0
 
 

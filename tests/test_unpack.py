@@ -162,3 +162,34 @@ def test_a_name_that_no_file_can_have_or_that_commands_a_terminal_is_refused_in_
             tar.addfile(member)
         refused(unpack(tmp_path / "a.tar", tmp_path / "out"), said)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+
+
+def run_unpack(archive: Path, folder: Path, **limits: int) -> subprocess.CompletedProcess:
+    """unpack.py with other limits."""
+    sets = "".join(f"unpack.{name} = {value}; " for name, value in limits.items())
+    code = f"import sys; sys.path.insert(0, 'download'); import unpack; {sets}"
+    code += "sys.exit(unpack.main(sys.argv[1:]))"
+    words = [sys.executable, "-c", code, str(archive), str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=600)
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "links"])
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_does(tmp_path, kind):
+    folder, archive = tmp_path / "out", tmp_path / "bomb"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("zeros", bytes(3_000_000))
+    elif kind == "tar":
+        tar_of(archive, *((f"{n}", bytes(300_000)) for n in range(10)))
+    else:
+        links = ((f"{n}", (tarfile.LNKTYPE, "first")) for n in range(40))
+        tar_of(archive, ("first", os.urandom(100_000)), *links)
+    refused(run_unpack(archive, folder, SMALL=1_000_000, MOST_TIMES=30), "more than 30 times its own size")
+    assert [path.name for path in tmp_path.iterdir()] == ["bomb"]
+    assert run_unpack(archive, folder).returncode == 0
+
+
+def test_an_archive_of_too_many_files_is_refused(tmp_path):
+    archive = tar_of(tmp_path / "many", *((f"{n}", b"") for n in range(11)))
+    refused(run_unpack(archive, tmp_path / "out", MOST_FILES=10), "more than 10 files")
+    assert run_unpack(archive, tmp_path / "out", MOST_FILES=11).returncode == 0

@@ -262,10 +262,17 @@ class Config(Section):
     """CPU threads for the networks; 0 leaves it to PyTorch."""
     versions: dict[str, str] | None = None
     """Written into a run's config.json; ignored when read."""
+    differs_from_paper: list[str] | None = None
+    """Written into a run's config.json, with what these keys make different from the paper; ignored when
+    read."""
 
     training: Training = Field(default_factory=Training)
     network: Network = Field(default_factory=Network)
     test: Test = Field(default_factory=Test)
+
+    def differences(self) -> list[str]:
+        """What these keys make different from the model's paper, a line each, as far as that is known."""
+        return []
 
     @field_validator("id")
     @classmethod

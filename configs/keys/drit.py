@@ -54,6 +54,11 @@ class DRITTraining(Training):
     """Of |E_a(G(c, z)) - z|, which teaches generator and content encoder, not the attribute encoder."""
     no_ms: Flag = False
     """1: no mode seeking, as DRIT before DRIT++."""
+    ms_adversarial: Literal["both", "first"] = "both"
+    """With mode seeking, of which of the two random images the loss against the discriminators is: of both,
+    added, as published; or of the first alone, which is half of that."""
+    new_discriminators: Flag = False
+    """1: a discriminator that cannot be carried over from the authors' checkpoint begins anew."""
     ms_weight: Weight = 1.0
     """Of mode seeking, |z1 - z2| / |G(c, z1) - G(c, z2)|."""
 
@@ -81,6 +86,9 @@ class DRITNetwork(Network):
     """Sizes of an image that discriminators see, each half the one before; 1: one of six stages instead."""
     dis_norm: Literal["None", "Instance"] = "None"
     """Normalisation in the image discriminators."""
+    dcontent_norm: Literal["None", "Instance"] = "Instance"
+    """Normalisation in the content discriminator. The authors' code asks for Instance and, by a misspelt
+    word, has None, here and in dis_norm: what they trained takes None."""
     dis_spectral_norm: Flag = False
     """Spectral normalisation of the image discriminators."""
 

@@ -1,4 +1,11 @@
-"""GMVAE-DRIT's keys; names and defaults are published (Fagnani, Gorbani 2025)."""
+"""GMVAE-DRIT's keys (Fagnani, Gorbani 2025).
+
+Published are the names, and the defaults but where a line below says otherwise. The authors' code reads
+w_gauss, w_categ and w_rec and uses none of them: its Gaussian term has weight 1, beside DRIT's own. It trains
+on 128 x 128 images cropped to 108 x 108. What is meant there is the bound of a Gaussian mixture VAE with
+these three weights, and that is what is here; ours are bound_scale, prior_lr_scale, mixture_start,
+w_gauss_mixture and the resolution of 216 x 216, which is DRIT's.
+"""
 
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -9,22 +16,22 @@ from configs.keys.mdmm import MDMMConfig, MDMMNetwork, MDMMTraining
 
 
 class GMVAEDRITTraining(MDMMTraining):
-    """GMVAE-DRIT: MDMM's losses and the bound of the Gaussian mixture VAE; names and defaults are
-    published."""
+    """GMVAE-DRIT: MDMM's losses and the bound of the Gaussian mixture VAE."""
 
     attribute_kl_weight: Literal[0] = 0
     """No single Gaussian is the prior here: w_gauss and w_categ."""
     w_gauss: Weight = 1.0
-    """Of E_q[log q(z|x,y) - log p(z|y)], in nats."""
+    """Of E_q[log q(z|x,y) - log p(z|y)], in nats; read and not used in the authors' code, where it is 1 per
+    image."""
     w_categ: Weight = 1.0
-    """Of KL[q(y|x) || Cat(1/K)], in nats."""
+    """Of KL[q(y|x) || Cat(1/K)], in nats; read and not used in the authors' code."""
     w_rec: Weight = 1.0
-    """Of the reconstruction, summed over an image."""
+    """Of the reconstruction, summed over an image; read and not used in the authors' code."""
     rec_type: Literal["bce", "mse"] = "bce"
     """Of w_rec, on images in [0, 1]: binary cross-entropy or squared error."""
     bound_scale: Literal["pixel", "image"] = "pixel"
-    """The three terms above per value of an image (divided by 3 * height * width), as DRIT's own terms are;
-    or per image: large beside these."""
+    """Ours. pixel: the three terms above per value of an image, divided by 3 * height * width, which is
+    139,968 at 216 x 216, as DRIT's own terms are; image: per image, as published, large beside these."""
     init_temp: Annotated[float, Field(gt=0)] = 1.0
     """Temperature of the Gumbel-softmax in the first epoch."""
     min_temp: Annotated[float, Field(gt=0)] = 0.5
@@ -40,19 +47,20 @@ class GMVAEDRITTraining(MDMMTraining):
     two_time_scale_update_rule: Literal["none", "double_gen_enc", "half_discr"] = "none"
     """Learning rates: of encoders, generator and prior doubled; of all discriminators halved."""
     prior_lr_scale: Weight = 1.0
-    """The learning rate of the mixture's means and variances, times `lr`. Adam moves a parameter by about its
-    rate; where codes drift faster, components lag behind their images and lose them to one another."""
+    """Ours. The learning rate of the mixture's means and variances, times `lr`. Adam moves a parameter by
+    about its rate; where codes drift faster, components lag behind their images and lose them to one
+    another."""
     mixture_start: Annotated[Whole, Field(ge=0)] = 0
-    """Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put where
-    the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from the
-    start, as published, in which one component often takes all images."""
+    """Ours. Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put
+    where the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from
+    the start, as published, in which one component often takes all images."""
     w_gauss_mixture: Weight | None = None
-    """w_gauss from mixture_start on; null: as before. Once the components lie at the codes, codes are drawn
-    back to no other place, so it takes more to keep them there, where random styles are drawn."""
+    """Ours. w_gauss from mixture_start on; null: as before. Once the components lie at the codes, codes are
+    drawn back to no other place, so it takes more to keep them there, where random styles are drawn."""
 
 
 class GMVAEDRITNetwork(MDMMNetwork):
-    """Shapes of GMVAE-DRIT's networks; names and defaults are published."""
+    """Shapes of GMVAE-DRIT's networks."""
 
     attribute_dim: None = None
     """The attribute is as long as gaussian_size."""

@@ -29,6 +29,9 @@ class MDMMNetwork(DRITNetwork):
 
     num_domains: Annotated[Whole, Field(ge=2)] | None = None
     """Of the data; null: as many as it has."""
+    dis_border: Flag = True
+    """1: zeros that no image can change surround the discriminators' map of logits, as in the authors' code:
+    at 216 x 216 it is 6 x 6 with them and 4 x 4 without, and the loss's gradient 4/9 of that without."""
     dis_scale: Literal[1] = 1
     """MDMM's discriminators see one size."""
 

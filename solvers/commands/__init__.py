@@ -6,7 +6,6 @@ from importlib import import_module
 
 from configs.load import ConfigError
 from dataloader.packed import DataError
-from dataloader.preprocessing import ending_cleanly
 
 COMMANDS = {
     "check": "CONFIG.json: look at data, memory, time and disk before hours of training",
@@ -24,28 +23,30 @@ def run_command(name: str, words: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
-        with ending_cleanly():
-            options = parse(name, words)
-            return _run(name, options)
+        return _run(name, parse(name, words))
     except (ConfigError, DataError) as error:
         reason, status = str(error), 2
     except OSError as error:
         reason, status = f"{error.filename or 'the disk'}: {error.strerror or error}", 2
-    except KeyboardInterrupt:
-        reason, status = "interrupted", 130
-    except SystemExit as end:  # after --help, or a signal
+    except SystemExit as end:  # after --help
         return int(end.code or 0)
     print(f"error: {' '.join(reason.split())}", file=sys.stderr)
     return status
 
 
 def _run(name: str, options: object) -> int:
-    from solvers import USER_ERRORS, NonFiniteLoss
+    from solvers import RUN_ERRORS, USER_ERRORS
+    from solvers.run.shortage import told
+    from solvers.run.signals import Interrupted, interrupting
 
     try:
-        return import_module(f"{__name__}.{name}").run(options)
+        with interrupting(), told(lambda: "nothing is left half-made"):
+            return import_module(f"{__name__}.{name}").run(options)
     except USER_ERRORS as error:
         raise DataError(str(error)) from None
-    except NonFiniteLoss as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+    except RUN_ERRORS as error:
+        reason, status = str(error), 1
+    except Interrupted as error:
+        reason, status = str(error), error.status
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
+    return status

@@ -14,7 +14,7 @@ from dataloader.dataset import Dataset, Facts, facts_of
 from models.translator import Translator
 from solvers import make_solver, solver_class
 from solvers.evaluation.validation import load_tested
-from solvers.run.checkpoint import CheckpointError, usable
+from solvers.run.checkpoint import load_first
 from solvers.run.folder import RunError
 from solvers.solver import Solver
 
@@ -95,13 +95,7 @@ def opened(where: Path, config: Config, solver: Solver, iteration: int, choice: 
 
 def first_state(where: Path, which: int | str) -> dict[str, Any]:
     """The first checkpoint that can be read. Raises CheckpointError."""
-    fault: CheckpointError | None = None
-    for _, state in usable(where, which):
-        if not isinstance(state, CheckpointError):
-            return state
-        fault = fault or state
-    assert fault is not None
-    raise fault
+    return load_first(where, which, lambda state: state, lambda line: None)[1]
 
 
 def bare_solver(config: Config, facts: dict[str, Any] | None, device: str | None) -> Solver:

@@ -138,7 +138,9 @@ def check_validation(config: Config, dataset: Dataset | None) -> None:
 
 def trained_on_it(state: dict[str, Any], training: Training) -> bool:
     """Whether a checkpoint's training may have seen what is held out now."""
-    before = state.get("config", {}).get("training", {})
+    config = state.get("config")
+    before = config.get("training") if isinstance(config, dict) else None
+    before = before if isinstance(before, dict) else {}
     held_out = before.get("validation_freq") and before.get("validation_share")
     return held_out != training.validation_share
 

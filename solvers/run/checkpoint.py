@@ -1,18 +1,22 @@
 """Checkpoints: written whole or not at all, found by iteration or as the latest, and checked before they
 are trusted."""
 
-import pickle
 import re
+import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from configs.keys.common import Config
 from dataloader.packed import sync
+from solvers.run.folder import RunFolder, find_run, new_run
+from solvers.run.shortage import whole
 
 FORMAT = 1
 SUFFIX = "-checkpoint.pt"
@@ -20,6 +24,7 @@ ITERATION = ("iters", "total_it")  # ours and the IIAE reference's; that of DRIT
 # A network by itself, as the authors of pix2pix name it (5_net_G.pth) and those of StarGAN (200000-G.pth).
 SINGLE = re.compile(r"(latest|\d+)(?:_(?=n)|-(?=[GD]))(net_\w+|[GD])\.pth")
 UNREADABLE = (PermissionError, FileNotFoundError, IsADirectoryError)
+PROPORTION = 2  # of an archive's size, the most that may come out of it
 
 
 class CheckpointError(RuntimeError):
@@ -27,19 +32,29 @@ class CheckpointError(RuntimeError):
     do."""
 
 
+class Misfit(CheckpointError):
+    """A sound checkpoint of another model, resolution or width; so are those beside it."""
+
+
 def checkpoint_file(folder: Path, iteration: int) -> Path:
     return folder / f"{iteration:06d}{SUFFIX}"
 
 
 def save_checkpoint(folder: Path, iteration: int, state: dict[str, Any]) -> Path:
-    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed."""
+    """Write `state` as folder/000200-checkpoint.pt: beside it first, synced, then renamed. Raises
+    Shortage."""
     path = checkpoint_file(folder, iteration)
-    part = path.with_suffix(".part")
-    torch.save({"format": FORMAT, "iters": iteration, **state}, part)
-    sync(part)
-    part.replace(path)
+    with whole(path, path.with_suffix(".part"), size_of(state)) as part, part.open("wb") as file:
+        torch.save({"format": FORMAT, "iters": iteration, **state}, file)
     sync(folder)
     return path
+
+
+def size_of(state: Any) -> int:
+    """The bytes of the tensors in a nested dict."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    return sum(map(size_of, state.values())) if isinstance(state, dict) else 0
 
 
 def remove_older(folder: Path, keep: int, spare: int | None = None) -> None:
@@ -55,10 +70,26 @@ def checkpoints_in(folder: Path) -> list[tuple[int, Path]]:
     return sorted(((int(match[1]), path) for match, path in found if match), reverse=True)
 
 
-def last_good(folder: Path, before: int) -> str:
+def last_good(folder: Path, before: float = float("inf")) -> str:
     """In words the newest checkpoint in `folder` that is of an earlier iteration than `before`."""
     good = [path for iteration, path in checkpoints_in(folder) if iteration < before]
     return f"the last good checkpoint is {good[0]}" if good else "there is no checkpoint before it"
+
+
+def choose_run(config: Config) -> tuple[RunFolder, Path | None]:
+    """The folder that training writes to, and the place of the checkpoint that the config asks to go on
+    from, None for none. Raises CheckpointError, RunError."""
+    t = config.training
+    if t.restored_model_path:
+        return new_run(config), Path(t.restored_model_path)
+    found = find_run(config) if t.resume_iters != 0 else None
+    if found is None or not any(found.models.glob(f"*{SUFFIX}")):
+        if t.resume_iters not in (0, "latest"):
+            raise CheckpointError(
+                f"no run of {config.id} has a checkpoint to resume; set training.restored_model_path"
+            )
+        return new_run(config), None
+    return found, found.root
 
 
 def candidates(where: Path, which: int | str) -> list[Path]:
@@ -107,12 +138,14 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         named = ((SINGLE.fullmatch(other.name), other) for other in sorted(path.parent.glob("*.pth")))
         beside = {match[2]: other for match, other in named if match and match[1] == name[1]}
         return {"iters": 0, "single": {part: read(other, device) for part, other in beside.items()}}
-    if not isinstance(state, dict) or not any(isinstance(state.get(key), int) for key in ITERATION):
+    iterations = [state[key] for key in ITERATION if key in state] if isinstance(state, dict) else []
+    if not any(type(iteration) is int and iteration >= 0 for iteration in iterations):
         raise CheckpointError(
             f"{path} is no checkpoint of this program or of a reference it knows: it has no iteration"
         )
-    if state.get("format", FORMAT) != FORMAT:
-        raise CheckpointError(f"{path} is of format {state['format']}, this program reads {FORMAT}")
+    version = state.get("format", FORMAT)
+    if type(version) is not int or version != FORMAT:
+        raise CheckpointError(f"{path} is of format {str(version)[:20]}, this program reads {FORMAT}")
     return state
 
 
@@ -137,33 +170,76 @@ def fitted(weights: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, Ten
 
 
 def read(path: Path, device: torch.device | str) -> Any:
-    """What torch.save put into a file, tensors and plain values only. Raises CheckpointError."""
+    """What torch.save put into a file, tensors and plain values only. Raises CheckpointError, whatever the
+    file is."""
     try:
-        if zipfile.is_zipfile(path):  # torch.load does not look at the sums that the file carries
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged is not None:
-                raise CheckpointError(f"{path} cannot be loaded: it is damaged (in {damaged})")
+        if path.exists() and not path.is_file():
+            raise CheckpointError(
+                f"{path} cannot be loaded: it is {'a folder' if path.is_dir() else 'no file'}"
+            )
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         # The schedulers of the IIAE reference hold their milestones in a Counter.
-        with torch.serialization.safe_globals([Counter]):
+        with torch.serialization.safe_globals([Counter]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old forms, in files that may be anything
             return torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
-        raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
     except CheckpointError:
         raise
-    except (RuntimeError, EOFError, LookupError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # unpickling a forged file may raise any
         reason = error.strerror if isinstance(error, UNREADABLE) else "it is truncated or damaged"
-        raise CheckpointError(f"{path} cannot be loaded: {reason}") from None
+        raise CheckpointError(f"{path} cannot be loaded: {reason}") from error
 
 
-def usable(where: Path, which: int | str, device: torch.device | str = "cpu") -> Iterator[tuple[Path, Any]]:
-    """(path, state or the CheckpointError it gave) for each candidate in turn, the wanted one first."""
+def check_archive(path: Path) -> None:
+    """Whether a zip file is as long as what it holds, and has the sums that it carries, at which torch.load
+    does not look. Raises CheckpointError."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > PROPORTION * path.stat().st_size:  # torch.save does not compress
+            raise CheckpointError(f"{path} cannot be loaded: {unpacked:,} bytes would come out of it")
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise CheckpointError(f"{path} cannot be loaded: it is damaged (in {damaged})")
+
+
+def load_first(
+    where: Path,
+    which: int | str,
+    accept: Callable[[dict[str, Any]], dict[str, Any]],
+    say: Callable[[str], None],
+) -> tuple[Path, dict[str, Any]]:
+    """The wanted checkpoint and what `accept` makes of it. With "latest" one that is broken, as `accept` may
+    find, too, is passed over with a warning for the one before. Raises CheckpointError."""
+    fault: CheckpointError | None = None
     for path in candidates(where, which):
+        state = None
         try:
-            yield path, load_checkpoint(path, device)
+            state = load_checkpoint(path)
+            state = accept(state)
         except CheckpointError as error:
-            yield path, error
+            told = error if state is None else type(error)(f"{path}: {error}")
+            if which != "latest" or isinstance(error, Misfit):
+                raise told from None
+            say(f"Warning: {told}; trying the one before")
+            fault = fault or told
+            continue
+        if which not in ("latest", state["iters"]):
+            raise CheckpointError(f"{path} is of iteration {state['iters']}, not {which}")
+        return path, state
+    assert fault is not None
+    raise fault
+
+
+@contextmanager
+def untrusted() -> Iterator[None]:
+    """What goes wrong inside is the fault of a checkpoint whose parts are not what they should be. Raises
+    CheckpointError."""
+    try:
+        yield
+    except (CheckpointError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise CheckpointError("it is damaged: its parts are of other kinds than they should be") from error
 
 
 def restore(
@@ -173,27 +249,63 @@ def restore(
     scaler: torch.amp.GradScaler,
 ) -> None:
     """Put a checkpoint's state into the networks and, where optimisers are given, into these and the scaler.
-    Raises CheckpointError."""
-    for name, network in networks.items():
-        if name not in state["networks"]:
-            raise CheckpointError(f"it holds no network {name!r}; it is of another model")
-        try:
-            network.load_state_dict(state["networks"][name])
-        except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines()[1:]]
-            raise CheckpointError(
-                f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}"
-            ) from None
-    for name, optimizer in optimizers.items():
-        ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-        try:
-            optimizer.load_state_dict(state["optimizers"][name])
-        except (KeyError, ValueError) as error:
-            raise CheckpointError(f"its optimiser {name!r} does not fit: {error}") from None
-        for group, options in zip(optimizer.param_groups, ours):
-            group.update(options)  # the config's, not the checkpoint's
-    if optimizers and state.get("scaler"):
-        scaler.load_state_dict(state["scaler"])
+    Raises CheckpointError, of class Misfit where the checkpoint is sound and of something else."""
+    with untrusted():
+        given, saved = state["networks"], state.get("optimizers", {})
+        for name, network in networks.items():
+            if name not in given:
+                raise Misfit(f"it holds no network {name!r}; it is of another model")
+            load_network(network, name, given[name])
+        for name, optimizer in optimizers.items():
+            load_optimizer(optimizer, name, saved.get(name))
+        if optimizers and state.get("scaler"):
+            scaler.load_state_dict(state["scaler"])
+
+
+def load_network(network: nn.Module, name: str, weights: dict[str, Tensor]) -> None:
+    """Raises CheckpointError."""
+    check_tensors(weights, f"network {name}")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        raise Misfit(f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}") from None
+    if not all(map(finite, network.state_dict().values())):
+        raise CheckpointError(f"network {name} has weights that are NaN or infinite")
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, name: str, saved: dict[str, Any] | None) -> None:
+    """The moments of a checkpoint with the config's options. Raises CheckpointError."""
+    ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    if saved is None:
+        raise Misfit(f"its optimiser {name!r} is missing")
+    for key, moments in dict(saved["state"]).items():
+        check_tensors({k: v for k, v in moments.items() if k != "step"}, f"optimiser {name}, {key}")
+    try:
+        optimizer.load_state_dict(saved)
+    except ValueError as error:
+        raise Misfit(f"its optimiser {name!r} does not fit: {error}") from None
+    for group, options in zip(optimizer.param_groups, ours):
+        group.update(options)  # the config's, not the checkpoint's
+    for parameter, moments in optimizer.state.items():
+        for key, tensor in moments.items():
+            if key != "step" and tensor.shape != parameter.shape:
+                raise Misfit(f"its optimiser {name!r} does not fit: {key} has another shape than its weight")
+            if not finite(torch.as_tensor(tensor)):
+                raise CheckpointError(f"optimiser {name} has moments that are NaN or infinite")
+
+
+def check_tensors(tensors: dict[str, Tensor], what: str) -> None:
+    """Whether these are plain tensors by name. Raises CheckpointError."""
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        for key, tensor in tensors.items()
+    ):
+        raise CheckpointError(f"it is damaged: {what} is no table of tensors")
+
+
+def finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -8,11 +8,20 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from solvers.run.folder import RunError
+
+ANNOUNCED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # all of them by torchrun
+
 
 def start(device: torch.device) -> None:
-    """Join the group that torchrun announced in the environment, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    """Join the group that torchrun announced in the environment, if it did. Raises RunError."""
+    if world() == 1 or dist.is_initialized():
+        return
+    try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunError(f"cannot join the {world()} processes that {ANNOUNCED} announce: {reason}") from None
 
 
 def stop() -> None:
@@ -20,16 +29,37 @@ def stop() -> None:
         dist.destroy_process_group()
 
 
+def announced(name: str, otherwise: int) -> int:
+    """A whole number of the environment, where all that torchrun sets is there: clusters set some of it for
+    programs that it did not start."""
+    if not all(os.environ.get(each) for each in ANNOUNCED):
+        return otherwise
+    value = os.environ.get(name, str(otherwise))
+    if not (value.isascii() and value.isdigit()):
+        raise RunError(f"the environment's {name} is {value[:40]!r}; start with torchrun, or unset it")
+    return int(value)
+
+
 def rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    return announced("RANK", 0)
 
 
 def local_rank() -> int:
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    return announced("LOCAL_RANK", 0)
 
 
 def world() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """How many processes there are, at least 1."""
+    return max(1, announced("WORLD_SIZE", 1))
+
+
+def lonely() -> str | None:
+    """A warning where a cluster announces several processes and nothing joins them."""
+    others = os.environ.get("WORLD_SIZE", "1")
+    if world() > 1 or others == "1":
+        return None
+    missing = ", ".join(name for name in ANNOUNCED if not os.environ.get(name))
+    return f"Warning: WORLD_SIZE is {others[:40]}, and there is no {missing}; this is one process by itself"
 
 
 def barrier() -> None:
@@ -59,10 +89,10 @@ def gather(share: torch.Tensor) -> torch.Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` is set in any process."""
+def largest(number: int, device: torch.device) -> int:
+    """The largest of all processes' numbers."""
     if not dist.is_initialized():
-        return flag
-    total = torch.tensor(float(flag), device=device)
-    dist.all_reduce(total, op=dist.ReduceOp.MAX)
-    return bool(total)
+        return number
+    most = torch.tensor(number, device=device)
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return int(most)

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shlex
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from configs.keys.common import Config
-from dataloader.packed import sync
+from solvers.run.shortage import whole
 
 
 class RunError(RuntimeError):
@@ -23,6 +25,7 @@ class RunFolder:
         self.models, self.results = root / "models", root / "results"
         self.metrics = self.logs / "metrics.jsonl"
         self.config = root / "config.json"
+        self.begun = False  # whether an iteration of training was finished
 
     def create(self, config: Config, versions: dict[str, str]) -> None:
         """Make the folders and write the whole config beside the versions that run it. Raises RunError."""
@@ -30,11 +33,37 @@ class RunFolder:
             for folder in (self.logs, self.samples, self.models, self.results):
                 folder.mkdir(parents=True, exist_ok=True)
             values = config.model_dump(mode="json", by_alias=True, exclude_none=True)
-            write_whole(self.config, json.dumps({**values, "versions": versions}, indent=2) + "\n")
+            values |= {"versions": versions, "differs_from_paper": config.differences()}
+            write_whole(self.config, json.dumps(values, indent=2) + "\n")
         except OSError as error:
             raise RunError(
                 f"cannot write to {self.root}: {error.strerror}; set output_dir or run_dir elsewhere"
             ) from None
+
+    @property
+    def word(self) -> str:
+        """The word that names this folder on the command line, as a shell reads it."""
+        return shlex.quote(f"run_dir={self.root}")
+
+    def check_results(self) -> None:
+        """Whether test mode can write here, as it may not in somebody else's run. Raises RunError."""
+        probe = self.results / ".probe"
+        try:
+            self.results.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise RunError(
+                f"cannot write to {self.results}: {error.strerror}; give test.test_path a .pt file of it: "
+                "results then go to a folder of their own in output_dir"
+            ) from None
+
+    def remove(self) -> None:
+        """Remove what `create` made, and what has come into its folders."""
+        for folder in (self.logs, self.samples, self.models, self.results):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.config, self.root / f".{self.config.name}.part"):
+            file.unlink(missing_ok=True)
 
     def sample_folder(self, iteration: int) -> Path:
         folder = self.samples / f"{iteration:06d}"
@@ -46,16 +75,12 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a line that a killed run left unfinished is passed over."""
+        """The rows of metrics.jsonl: an iteration and numbers by name. A line that a killed run left
+        unfinished, or that is damaged, is passed over."""
         if not self.metrics.exists():
             return []
-        rows = []
-        for line in self.metrics.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-        return rows
+        rows = map(parsed, self.metrics.read_bytes().splitlines())
+        return [row for row in rows if type(row.get("iteration")) is int and all(map(number, row.values()))]
 
     def forget_after(self, iteration: int) -> None:
         """Drop the rows of metrics.jsonl that a resumed run will write again."""
@@ -64,12 +89,23 @@ class RunFolder:
             write_whole(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
 
+def parsed(text: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one where the text is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write `text` so that `path` is either as before or complete."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    sync(part)
-    part.replace(path)
+    """Write `text` so that `path` is either as before or complete. Raises Shortage."""
+    with whole(path, path.with_name(f".{path.name}.part"), len(text)) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def new_run(config: Config) -> RunFolder:

@@ -4,10 +4,11 @@ import errno
 import json
 import os
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from solvers.run.folder import RunError
+from solvers.run.folder import RunError, RunFolder
 
 try:
     import fcntl
@@ -15,6 +16,20 @@ except ImportError:  # Windows, where runs are not locked
     fcntl = None
 
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder of somebody else's: nobody else writes either
+
+
+@contextmanager
+def held(run: RunFolder) -> Iterator[None]:
+    """The lock of a run's folder while it trains. What the run made of its folder is removed again where it
+    ends by an error before it has `begun`."""
+    with RunLock(run.root):
+        new = not run.config.exists()
+        try:
+            yield
+        except BaseException:
+            if new and not run.begun:
+                run.remove()
+            raise
 
 
 class RunLock:

@@ -3,6 +3,7 @@ results."""
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ def printable(text: str, encoding: str | None) -> str:
     """The text with what this encoding has no character for written as its number."""
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def quiet_about_files(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread raises what it cannot write where it is next asked to write, too."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 class Reporter:
@@ -59,12 +66,14 @@ class Reporter:
         self.bar = tqdm(
             total=stop, initial=start, unit="it", dynamic_ncols=True, disable=not terminal, smoothing=0.05
         )
+        hook, threading.excepthook = threading.excepthook, quiet_about_files
         try:
             yield
         finally:
             self.bar.close()
-            self.writer.close()
             self.bar = None
+            self.writer.close()
+            threading.excepthook = hook
 
     def tick(self) -> None:
         if self.bar is not None:

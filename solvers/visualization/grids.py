@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dataloader.dataset import Batch
 from models.translator import Translator
+from solvers.run.shortage import whole
 
 GAP, BACKGROUND, INK = 4, (255, 255, 255), (40, 40, 40)
 SMALLEST = 64  # where the shorter side is smaller, images are enlarged to at least this, pixel by pixel
@@ -68,9 +69,8 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 def save_png(picture: np.ndarray, path: Path) -> None:
     """Write a picture whole or not at all."""
-    part = path.with_suffix(".part")
-    Image.fromarray(picture).save(part, format="PNG", optimize=True)
-    part.replace(path)
+    with whole(path, path.with_suffix(".part"), durable=False) as part:
+        Image.fromarray(picture).save(part, format="PNG", optimize=True)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dataloader.dataset import Batch
 from models.translator import Translator
+from solvers.run.shortage import whole
 from solvers.visualization.grids import draw_grid
 
 STEPS = 8  # pictures in a strip, both ends included
@@ -96,9 +97,5 @@ def small(images: Tensor) -> Tensor:
 
 def save_gif(frames: list[np.ndarray], path: Path) -> None:
     """Write pictures, uint8 [H, W, 3] of one size, as a GIF that repeats for ever; whole or not at all."""
-    part = path.with_suffix(".part")
-    try:
+    with whole(path, path.with_suffix(".part"), durable=False) as part:
         imageio.imwrite(part, frames, extension=".gif", plugin="pillow", duration=MILLISECONDS, loop=0)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

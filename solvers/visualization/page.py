@@ -1,7 +1,6 @@
 """The pages of a run: index.html with loss curves, samples by iteration and results; opens in a browser
 with no server."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from configs.keys.common import Config
 from solvers.run.best import best_file, read_best
-from solvers.run.folder import RunFolder, write_whole
+from solvers.run.folder import RunFolder, number, parsed, write_whole
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -23,18 +22,16 @@ MOST_POINTS = 400
 
 def write_pages(run: RunFolder, config: Config) -> None:
     """Write index.html in the run's folder, and results/index.html where there are results."""
-    metrics_file = run.results / "metrics.json"
-    metrics = json.loads(metrics_file.read_text()) if metrics_file.exists() else {}
-    protocol = metrics.pop("protocol", {})
+    metrics, protocol = read_results(run.results / "metrics.json")
     samples = [
         (int(folder.name), sorted(folder.glob("*.png")))
-        for folder in sorted(run.samples.iterdir(), reverse=True)
+        for folder in sorted(run.samples.glob("*"), reverse=True)
         if folder.name.isdigit()
     ]
     grids = sorted(path for path in run.results.glob("*") if path.suffix in (".png", ".gif"))
     page = TEMPLATES.get_template("page.html.jinja")
     rows, best = run.read_metrics(), read_best(run.root) if best_file(run.root).exists() else None
-    common = {"config": config, "config_text": run.config.read_text(), "metrics": metrics}
+    common = {"config": config, "config_text": run.config.read_text(errors="replace"), "metrics": metrics}
     common |= {"meanings": protocol.get("numbers", {}), "left_out": protocol.get("left_out", {})}
     common |= {"facts": facts(protocol)}
     write_whole(
@@ -52,6 +49,14 @@ def write_pages(run: RunFolder, config: Config) -> None:
             run.results / "index.html",
             page.render(curves=[], samples=[], grids=names(grids, run.results), **common),
         )
+
+
+def read_results(path: Path) -> tuple[dict[str, float], dict[str, Any]]:
+    """The numbers of test mode and their protocol; nothing where the file is missing or damaged."""
+    metrics = parsed(path.read_bytes()) if path.exists() else {}
+    protocol = metrics.pop("protocol", {})
+    sound = all(map(number, metrics.values())) and isinstance(protocol, dict)
+    return (metrics, protocol) if sound else ({}, {})
 
 
 def facts(protocol: dict[str, Any]) -> list[tuple[str, str]]:

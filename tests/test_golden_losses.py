@@ -1,0 +1,119 @@
+"""The first losses of one tiny run per model, as in tests/golden/losses.txt, and a run that goes on from a
+checkpoint that an earlier commit wrote. They change only where a commit means to change what is learned;
+both are then written anew by `PYTHONPATH=.. python test_golden_losses.py NEW_FOLDER`, here."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.keys import MODELS
+from configs.load import validate
+from dataloader.cdcb import pack_digits
+from dataloader.loader import TrainLoader
+from dataloader.unpaired import Unpaired
+from solvers import solver_class
+from solvers.run.checkpoint import save_checkpoint
+
+GOLDEN = Path(__file__).parent / "golden"
+LOSSES, CHECKPOINT, STEPS = GOLDEN / "losses.txt", GOLDEN / "pix2pix-000010-checkpoint.pt", 20
+NARROW = {"base_width": 2, "dis_width": 2, "residual_blocks": 1}
+SMALL = {"base_width": 2, "shared_dim": 4}
+RUNS = {  # name: model, network, training
+    "IIAE": ("IIAE", {**SMALL, "weight_init": "kaiming"}, {"inter_kl": "exact"}),
+    "IIAE-map": ("IIAE", {**SMALL, "shared_code": "map"}, {"inter_kl": "exact", "kld_scale": "none"}),
+    "DRIT": ("DRIT", NARROW, {"d_iter": 2, "ms_adversarial": "first"}),
+    "DRIT-adain": ("DRIT", {**NARROW, "concat": 0, "dis_scale": 1}, {"no_ms": 1, "d_iter": 2}),
+    "MDMM": ("MDMM", {**NARROW, "dis_border": 0}, {"isDcontent": 1, "d_iter": 2}),
+    "GMVAE-DRIT": ("GMVAE-DRIT", {**NARROW, "gaussian_size": 4, "dis_border": 0}, {}),
+    "pix2pix": ("pix2pix", {"base_width": 1, "dis_width": 1}, {}),
+    "BicycleGAN": ("BicycleGAN", {"base_width": 2, "dis_width": 2}, {}),
+    "PairedVAEGAN": ("PairedVAEGAN", {"variant": "skip"}, {}),
+}
+
+
+def solver_of(name: str, folder: Path):
+    """A solver on squares of one colour over another, which NumPy draws."""
+    model, network, training = RUNS[name]
+    top = {"id": "golden", "model": model, "resolution": 32, "device": "cpu", "threads": 1}
+    paired = model not in ("DRIT", "MDMM", "GMVAE-DRIT")
+    data = {"dataset": "Digits-CDCB", "path_to_data": str(folder)} if paired else {"dataset": "Folders"}
+    sections = {"training": {"batch_size": 2, "max_iters": STEPS, **training}, "network": network}
+    config = validate({**top, **data, **sections, "test": {"after_training": False}}, name)
+
+    class Drawn(solver_class(MODELS[model])):
+        def open_split(self, split: str) -> Unpaired:
+            rng = np.random.default_rng(0)
+            squares = rng.integers(0, 256, (2, 6, 1, 1, 3), np.uint8) + np.zeros((1, 1, 32, 32, 1), np.uint8)
+            squares[:, :, 8:20, 6:22] = 255 - squares[:, :, 8:20, 6:22]
+            return Unpaired(dict(zip("AB", squares)), 32)
+
+    return solver_class(config)(config) if paired else Drawn(config)
+
+
+def losses_of(solver, start: int = 0, until: int = STEPS):
+    """A line for each iteration: its number, and its losses in nine digits, which tell every float32."""
+    loader = TrainLoader(solver.train_set, 2, 0, solver.device, workers=0)
+    for iteration, raw in loader.iterate(start, until):
+        solver.set_time(iteration)
+        losses = solver.train_step(loader.batch(raw), iteration)
+        yield " ".join((str(iteration), *(f"{key}={loss.item():.9g}" for key, loss in losses.items())))
+
+
+def machine() -> str:
+    return f"# torch {torch.__version__.partition('+')[0]}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def read_golden() -> tuple[str, dict[str, list[str]]]:
+    head, *lines = LOSSES.read_text().splitlines()
+    runs: dict[str, list[str]] = {}
+    for line in lines:
+        name, _, rest = line.partition(" ")
+        runs.setdefault(name, []).append(rest)
+    return head, runs
+
+
+def check(made: list[str], wanted: list[str], where: str) -> None:
+    """Equal in every digit on the kind of machine that wrote them, and nearly on others, whose sums have
+    another order."""
+    if where == machine():
+        assert made == wanted
+        return
+    for ours, theirs in zip(made, wanted, strict=True):
+        ours, theirs = ([part.split("=") for part in line.split()] for line in (ours, theirs))
+        assert [part[0] for part in ours] == [part[0] for part in theirs]
+        values = [[float(part[1]) for part in line[1:]] for line in (ours, theirs)]
+        assert values[0] == pytest.approx(values[1], rel=0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_first_losses_are_the_golden_ones(name, digits_folder):
+    torch.set_num_threads(1)
+    where, golden = read_golden()
+    check(list(losses_of(solver_of(name, digits_folder))), golden[name], where)
+
+
+def test_a_checkpoint_of_an_earlier_commit_goes_on_with_the_golden_losses(digits_folder):
+    where, golden = read_golden()
+    solver = solver_of("pix2pix", digits_folder)
+    assert solver.load(CHECKPOINT, "latest") == 10
+    check(list(losses_of(solver, 10)), golden["pix2pix"][10:], where)
+
+
+def write(folder: Path) -> None:
+    torch.set_num_threads(1)
+    lines = [machine()]
+    for name in RUNS:
+        solver = solver_of(name, folder)
+        lines += [f"{name} {line}" for line in losses_of(solver, 0, 10)]
+        if name == "pix2pix":
+            save_checkpoint(GOLDEN, 10, solver.state()).replace(CHECKPOINT)
+        lines += [f"{name} {line}" for line in losses_of(solver, 10)]
+    LOSSES.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    pack_digits(Path(sys.argv[1]))
+    write(Path(sys.argv[1]))
