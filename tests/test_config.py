@@ -156,7 +156,7 @@ def test_overrides_reach_every_depth_and_may_be_text_or_json():
         ("training.batch_size=true", ["training.batch_size: got true", "a whole number"]),
         ("training.batch_size=1", ["training.batch_size: got 1", "at least 2"]),
         ("training.resume_iters=last", ['got "last"', 'a whole number or "latest"']),
-        ("training.inter_exact_iters=[5, 9]", ["training: ", "inter_kl reference"]),
+        ("training.inter_exact_iters=[9, 5]", ["training: ", "the earlier first"]),
         ("training.inter_exact_iters=[5]", ["training.inter_exact_iters: got [5]", "at least 2 items"]),
         ('training.milestones=[1, "a"]', ["training.milestones.1", '"a"', "a whole number"]),
         ("resolution=100", ["resolution: got 100", "a power of two from 32 up"]),
@@ -215,6 +215,8 @@ def test_the_section_data_has_the_keys_of_its_data_set(name, override, parts):
     ],
 )
 def test_a_schedule_of_the_inter_kl_that_cannot_be_is_refused(words, part):
+    exact = refusal(SAMPLE, "training.inter_kl=exact", "training.inter_exact_iters=[5, 9]")
+    assert "inter_kl reference" in exact
     line = refusal(SAMPLE, "training.inter_kl=reference", *words)
     assert part in line, line
 
