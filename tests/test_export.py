@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import noise
+from conftest import ROOT, noise
 from PIL import Image
 from safetensors import safe_open
 
@@ -69,6 +69,12 @@ def test_the_cards_python_works_without_the_program(exported, finished_run, tmp_
     with torch.no_grad():
         expected = ((model.translate(image, 0, 1, style)[0] + 1) * 127.5).movedim(0, 2).numpy()
     assert np.abs(np.asarray(Image.open(folder / "made.png")) - expected).max() <= 0.6
+
+
+def test_readmes_python_is_the_cards(exported):
+    (code,) = re.findall(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)
+    (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown == code
 
 
 def test_the_card_says_what_it_is(exported):
