@@ -81,7 +81,12 @@ class VAEGANSolver(Solver):
         like = 0.5 * (seen - wanted).square().flatten(1).sum(dim=1).mean()
         kl, gan = kl_to_standard(q), real + rebuilt + drawn
 
-        *of_dis, by_gan = grad(scale(gan), [*params["dis"], made], retain_graph=True)
+        if t.decoder_loss == "minimax":
+            *of_dis, by_gan = grad(scale(gan), [*params["dis"], made], retain_graph=True)
+        else:
+            of_dis = grad(scale(gan), params["dis"], retain_graph=True)
+            as_real = adversarial(logits.chunk(3)[1:], 1.0)
+            (by_gan,) = grad(scale(-as_real), made, retain_graph=True)
         (by_like,) = grad(scale(like), made)
         of_dec = grad(made, params["dec"], t.gamma * by_like - by_gan, retain_graph=True)
         (at_z,) = grad(made, z, by_like)

@@ -145,10 +145,11 @@ def float64(monkeypatch):
     torch.set_default_dtype(torch.float32)
 
 
-def test_each_players_gradients_equal_a_plain_rebuild_with_passes_of_its_own(make, float64):
+@pytest.mark.parametrize("decoder_loss", ["minimax", "non_saturating"])
+def test_each_players_gradients_equal_a_plain_rebuild_with_passes_of_its_own(make, float64, decoder_loss):
     """By backward from each loss of algorithm 1 in turn, with probabilities and their logarithms in place of
     logits, and the KL by PyTorch's distributions."""
-    solver = make(gamma=0.03, kl_weight=0.7, network={"slope": 0.1})
+    solver = make(gamma=0.03, kl_weight=0.7, decoder_loss=decoder_loss, network={"slope": 0.1})
     hold_still(solver)
     batch = solver.train_set.at(np.arange(4))
     batch = batch._replace(images=tuple(image.double() for image in batch.images))
@@ -170,15 +171,17 @@ def test_each_players_gradients_equal_a_plain_rebuild_with_passes_of_its_own(mak
         like = ((features[:4] - features[4:8]) ** 2).sum() / 8
         values = {"like": like, "kl": kl}
         values |= {name: -log.mean() for name, log in zip(("gan_real", "gan_rec", "gan_prior"), logs)}
-        return vae, dis, values
+        fooled = -(p[4:8].log().mean() + p[8:].log().mean())
+        caught = sum(values[name] for name in ("gan_real", "gan_rec", "gan_prior"))
+        return vae, dis, values, {"minimax": -caught, "non_saturating": fooled}[decoder_loss]
 
-    vae, _, values = rebuilt()
+    vae, _, values, _ = rebuilt()
     (values["like"] + 0.7 * values["kl"]).backward()
     expected = [p.grad for p in vae.encoder.parameters()]
-    vae, _, values = rebuilt()
-    (0.03 * values["like"] - sum(values[name] for name in ("gan_real", "gan_rec", "gan_prior"))).backward()
+    vae, _, values, adversarial = rebuilt()
+    (0.03 * values["like"] + adversarial).backward()
     expected += [p.grad for p in vae.decoder.parameters()]
-    _, dis, values = rebuilt()
+    _, dis, values, _ = rebuilt()
     sum(values[name] for name in ("gan_real", "gan_rec", "gan_prior")).backward()
     expected += [p.grad for p in dis.parameters()]
 

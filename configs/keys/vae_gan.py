@@ -23,6 +23,9 @@ class VAEGANTraining(Training):
     sum over all features of an image: of smaller networks or images it is smaller, and this may be larger."""
     kl_weight: Weight = 1.0
     """Of KL[q(z|x) || N(0, I)] in the encoder's loss, against 1 of the features' error."""
+    decoder_loss: Literal["minimax", "non_saturating"] = "minimax"
+    """minimax: the decoder raises the discriminator's loss, as published; non_saturating: it lowers that of
+    its images counted as real, which goes on teaching where the discriminator is sure that they are not."""
     margin: Weight | None = None
     """Of the authors' code, 0.35 there: the discriminator holds still while its loss on real or made images
     is more than this below equilibrium, the decoder while one is more than this above it. Null: never."""
