@@ -4,36 +4,23 @@ that looks before a run or uses a finished one."""
 import os
 import signal
 import sys
-import time
-
-FIRST = os.environ.get("RANK", "0") == "0"  # of several processes
 
 
 def stop_at_once(number: int, _frame: object) -> None:
     """Answer a signal while there is nothing to tidy up: imports, the config, the end."""
-    os._exit(stopped(f"stopped by {signal.Signals(number).name}", 128 + number))
-
-
-def stopped(reason: object, status: int) -> int:
-    return fail(reason, status) if FIRST else status
-
-
-def fail(reason: object, status: int) -> int:
-    """Say it in one line; of several processes the first says it, or where that is well, the one that is
-    not."""
-    if not FIRST:
-        time.sleep(15)  # torchrun ends this process meanwhile if the first has failed, too
-    print(f"error: {' '.join(str(reason).split())}", file=sys.stderr, flush=True)
-    return status
+    if os.environ.get("RANK", "0") == "0":  # the first of several processes
+        print(f"error: stopped by {signal.Signals(number).name}", file=sys.stderr, flush=True)
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":
     for stopping in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stopping, stop_at_once)
 
-from configs.keys import DATASETS, MODELS  # noqa: E402
+from configs.keys import DATASETS, MODELS, Config  # noqa: E402
 from configs.load import ConfigError, load_config  # noqa: E402
 from solvers.commands import COMMANDS, run_command  # noqa: E402
+from solvers.commands.ending import fail, finish  # noqa: E402
 
 WORDS = "\n".join(f"  {name:<13} {about}" for name, about in COMMANDS.items())
 USAGE = f"""usage: python main.py CONFIG.json [key=value ...]
@@ -66,26 +53,18 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         return fail(error, 2)
 
-    from solvers import RUN_ERRORS, USER_ERRORS, make_solver  # PyTorch is loaded only now
-    from solvers.run import distributed
-    from solvers.run.signals import Interrupted, interrupting
+    return finish(lambda: run(config))
 
-    try:
-        with interrupting():
-            solver = make_solver(config)
-            if config.train:
-                solver.train()
-            else:
-                solver.test()
-        return solver.stop.status
-    except USER_ERRORS as error:
-        return fail(error, 2)
-    except RUN_ERRORS as error:
-        return fail(error, 1)
-    except Interrupted as error:
-        return stopped(error, error.status)
-    finally:
-        distributed.stop()
+
+def run(config: Config) -> int:
+    from solvers import make_solver
+
+    solver = make_solver(config)
+    if config.train:
+        solver.train()
+    else:
+        solver.test()
+    return solver.stop.status
 
 
 if __name__ == "__main__":

@@ -245,7 +245,8 @@ def step(
     loss = 0.0
     for side in "AB":
         random = made[f"random{side}"]
-        loss = loss + sum(bce(x, 1.0) for x in judged(nets[f"dis{side}2"], random[0]))
+        for image in random:  # with mode seeking, both
+            loss = loss + sum(bce(x, 1.0) for x in judged(nets[f"dis{side}2"], image))
         loss = loss + 10 * (made[f"regressed{side}"] - made["draws"][0]).abs().mean()
         if mode_seeking:
             z1, z2 = made["draws"]

@@ -95,7 +95,11 @@ def test_a_file_that_no_mirror_has_is_one_clear_line_and_leaves_nothing(server, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("wrong", [CONTENT[:90_000], CONTENT[:-1] + b"x", CONTENT + b"more", b"<html>hello"])
+@pytest.mark.parametrize(
+    "wrong",
+    [CONTENT[:90_000], CONTENT[:-1] + b"x", CONTENT + b"more", b"<html>hello"],
+    ids=["cut", "changed", "more", "page"],
+)
 def test_a_truncated_or_changed_file_is_thrown_away_and_the_next_mirror_asked(server, tmp_path, wrong):
     server.serve("wrong/a", wrong)
     good = server.serve("good/a", CONTENT)
@@ -105,7 +109,7 @@ def test_a_truncated_or_changed_file_is_thrown_away_and_the_next_mirror_asked(se
     assert good.starts == [0]
 
 
-@pytest.mark.parametrize("left", [b"x" * 60_000, CONTENT + b"x" * 9])
+@pytest.mark.parametrize("left", [b"x" * 60_000, CONTENT + b"x" * 9], ids=["other", "more"])
 def test_what_another_run_left_wrong_does_not_spoil_a_good_mirror(server, tmp_path, left):
     (tmp_path / "a.part").write_bytes(left)
     server.serve("a", CONTENT)

@@ -144,6 +144,7 @@ def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path
     protocol = json.loads((run.results / "metrics.json").read_text())["protocol"]
     assert set(protocol["left_out"]) == {
         "adaptation",
+        "attributes",
         "clustering",
         "diversity",
         "modes",

@@ -3,6 +3,7 @@ nothing half-made is left."""
 
 import errno
 import json
+import signal
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -21,6 +22,7 @@ from solvers import make_solver
 from solvers.commands import inputs, job, translate
 from solvers.commands.opened import Opened
 from solvers.commands.tiles import shares, starts, translate_tiled
+from solvers.run.signals import Interrupted
 from solvers.visualization.grids import to_uint8
 from solvers.visualization.interpolation import FRAMES
 
@@ -377,7 +379,8 @@ def test_an_output_that_is_there_is_replaced_only_when_told_and_ours(capsys, fin
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"), [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device"), 2)]
+    ("fault", "status"),
+    [(Interrupted(signal.SIGINT), 130), (OSError(errno.ENOSPC, "No space left on device"), 1)],
 )
 def test_an_interruption_or_a_full_disk_leaves_nothing(
     capsys, finished_run, test_split, tmp_path, monkeypatch, fault, status

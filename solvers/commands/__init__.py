@@ -6,6 +6,7 @@ from importlib import import_module
 
 from configs.load import ConfigError
 from dataloader.packed import DataError
+from solvers.commands.ending import fail, finish
 
 COMMANDS = {
     "check": "CONFIG.json: look at data, memory, time and disk before hours of training",
@@ -16,37 +17,29 @@ COMMANDS = {
 
 
 def run_command(name: str, words: list[str]) -> int:
-    """Exit status: 0 done, 1 done but for what was named, 2 the input is wrong, which is said in one line."""
+    """Exit status: 0 done, 1 done but for what was named or the machine gave out, 2 the input is wrong;
+    what is wrong is said in one line."""
     from solvers.commands.words import parse
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
-        return _run(name, parse(name, words))
-    except (ConfigError, DataError) as error:
-        reason, status = str(error), 2
-    except OSError as error:
-        reason, status = f"{error.filename or 'the disk'}: {error.strerror or error}", 2
+        options = parse(name, words)
     except SystemExit as end:  # after --help
         return int(end.code or 0)
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    return status
+    except DataError as error:
+        return fail(error, 2)
+    return finish(lambda: _run(name, options))
 
 
 def _run(name: str, options: object) -> int:
-    from solvers import RUN_ERRORS, USER_ERRORS
     from solvers.run.shortage import told
-    from solvers.run.signals import Interrupted, interrupting
 
     try:
-        with interrupting(), told(lambda: "nothing is left half-made"):
+        with told(lambda: "nothing is left half-made"):
             return import_module(f"{__name__}.{name}").run(options)
-    except USER_ERRORS as error:
-        raise DataError(str(error)) from None
-    except RUN_ERRORS as error:
-        reason, status = str(error), 1
-    except Interrupted as error:
-        reason, status = str(error), error.status
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    return status
+    except ConfigError as error:
+        return fail(error, 2)
+    except OSError as error:
+        return fail(f"{error.filename or 'the disk'}: {error.strerror or error}", 2)

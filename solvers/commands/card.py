@@ -1,5 +1,6 @@
 """The README.md of an exported model: what it is, what it was trained on, its numbers, and how to load it."""
 
+import json
 import sys
 from typing import Any
 
@@ -12,8 +13,10 @@ LOAD = """\
 import json, numpy, onnxruntime, safetensors.numpy
 from PIL import Image
 
+
 def verb(name, **given):
     return onnxruntime.InferenceSession(name + ".onnx").run(None, given)[0]
+
 
 height, width = json.load(open("export.json"))["image"]["shape"][2:]
 picture = Image.open("picture.png").convert("RGB").resize((width, height))
@@ -90,7 +93,7 @@ def load_steps(about: dict[str, Any]) -> list[str]:
     by = {(verb["verb"], verb["domain"]): verb for verb in about["verbs"]}
 
     def name(verb: str, domain: str) -> str:
-        return repr(by[verb, domain]["file"].removesuffix(".onnx"))
+        return json.dumps(by[verb, domain]["file"].removesuffix(".onnx"))
 
     if ("edit", source) in by:
         count = by["edit", source]["takes"]["have"][1]
@@ -103,7 +106,8 @@ def load_steps(about: dict[str, Any]) -> list[str]:
     style = ""
     if "style" in by["decode", target]["takes"]:
         if about["prior"]:
-            steps.append(f"style = safetensors.numpy.load_file({STYLES!r})[{target!r}][:1]  # one of {DRAWS}")
+            drawn = f"load_file({json.dumps(STYLES)})[{json.dumps(target)}][:1]  # one of {DRAWS}"
+            steps.append(f"style = safetensors.numpy.{drawn}")
         else:
             steps.append(f"style = verb({name('encode_style', target)}, image=image)  # or another picture's")
         style = ", style=style"
