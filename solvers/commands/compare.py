@@ -16,9 +16,9 @@ from dataloader.packed import DataError
 from solvers.commands.card import plain
 from solvers.commands.opened import bare_solver, first_state
 from solvers.commands.outputs import check_output, output_folder
-from solvers.evaluation.family import meaning_of
 from solvers.run.checkpoint import CheckpointError
 from solvers.run.folder import RunError, RunFolder, write_whole
+from solvers.visualization.answers import meaning_of
 from solvers.visualization.page import HEIGHT, TEMPLATES, WIDTH, is_loss
 
 MARK = "compare.csv"

@@ -105,12 +105,6 @@ def named(names: Collection[str] | None, key: str) -> list[type[Family]]:
     return [family for name, family in known.items() if names is None or name in names]
 
 
-def meaning_of(number: str, meanings: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
-    """What a number means: of the beginnings that its name has, the longest holds."""
-    starts = [start for start in meanings if number.startswith(start)]
-    return meanings[max(starts, key=len)] if starts else None
-
-
 def check_test(settings: Test, dataset: Dataset) -> None:
     """Whether test mode can do what the config asks for, known before training starts. Raises RunError."""
     for family in chosen(settings):

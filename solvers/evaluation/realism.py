@@ -26,13 +26,22 @@ BLOCK = 1000  # rows of distances held at a time
 SLACK = 1e-12  # of the features' squared norm, by which equal ones may seem apart
 
 
+REAL = "real images of the target"
 KINDS = {  # in words, of equal distributions, and which way is better
-    "kid": ("kernel distance (unbiased; for sets of any size) between features of", 0, "lower"),
-    "fid": ("Frechet distance (too large for few images) between features of", 0, "lower"),
-    "precision": ("share of the former that lie among the latter, of", 1, "higher"),
-    "recall": ("share of the latter that lie among the former, of", 1, "higher"),
-    "density": ("how deep the former lie among the latter, of", 1, "higher"),
-    "coverage": ("share of the latter that have one of the former near, of", 1, "higher"),
+    "kid": (
+        f"kernel distance of features of translations and of {REAL} (unbiased, for sets of any size)",
+        0,
+        "lower",
+    ),
+    "fid": (
+        f"Frechet distance of features of translations and of {REAL} (too large for few images)",
+        0,
+        "lower",
+    ),
+    "precision": (f"share of translations that lie among {REAL}", 1, "higher"),
+    "recall": (f"share of {REAL} that lie among translations", 1, "higher"),
+    "density": (f"how deep translations lie among {REAL}", 1, "higher"),
+    "coverage": (f"share of {REAL} that have a translation near", 1, "higher"),
 }
 
 
@@ -133,8 +142,10 @@ class Numbers(Family):
         return {e.name: torch.cat(features) for e, features in zip(self.extractors, zip(*parts))}
 
     def meanings(self) -> list[Meaning]:
-        of = "translations and real images of the target (real: training images and real images)"
-        return [Meaning(f"{kind}/", f"{words} {of}", None, *facts) for kind, (words, *facts) in KINDS.items()]
+        real = "(real: training images in place of translations)"
+        return [
+            Meaning(f"{kind}/", f"{words} {real}", None, *facts) for kind, (words, *facts) in KINDS.items()
+        ]
 
     def protocol(self) -> dict[str, Any]:
         count = min(map(len, self.index))

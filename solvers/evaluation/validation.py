@@ -13,11 +13,12 @@ from dataloader.dataset import Dataset
 from dataloader.held_out import Subset
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import measure
-from solvers.evaluation.family import meaning_of, named
+from solvers.evaluation.family import named
 from solvers.run.best import Best, best_file, read_best, write_best
 from solvers.run.checkpoint import CheckpointError, checkpoint_file
 from solvers.run.folder import RunError, RunFolder
 from solvers.run.reporter import Reporter
+from solvers.visualization.answers import meaning_of
 
 CHEAP = ("retrieval", "reconstruction")
 BEST_BY = ("retrieval/shared", "reconstruction/l1")  # the first that there is, where a config names none
