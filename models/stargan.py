@@ -84,16 +84,24 @@ class DomainStarGAN(Translator):
 
 class Generator(nn.Module):
     """[B, 3, H, W] and the wanted attributes [B, attributes], as constant maps beside the colours -> the
-    image that has them, [B, 3, H, W] in [-1, 1]. H and W are multiples of 4."""
+    image that has them, [B, 3, H, W] in [-1, 1]. H and W are multiples of 2 ** `halvings`."""
 
-    def __init__(self, attributes: int, width: int = 64, residual_blocks: int = 6):
+    def __init__(
+        self,
+        attributes: int,
+        width: int = 64,
+        residual_blocks: int = 6,
+        halvings: int = 2,
+        norm: str = "instance",
+    ):
         super().__init__()
-        layers = normed(nn.Conv2d(3 + attributes, width, 7, padding=3, bias=False))
-        for channels in (width, 2 * width):
-            layers += normed(nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False))
-        layers += [Residual(4 * width) for _ in range(residual_blocks)]
-        for channels in (4 * width, 2 * width):
-            layers += normed(nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False))
+        layers = normed(nn.Conv2d(3 + attributes, width, 7, padding=3, bias=False), norm)
+        widths = [width * 2**number for number in range(halvings + 1)]
+        for a, b in pairwise(widths):
+            layers += normed(nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), norm)
+        layers += [Residual(widths[-1], norm) for _ in range(residual_blocks)]
+        for a, b in pairwise(reversed(widths)):
+            layers += normed(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), norm)
         self.main = nn.Sequential(*layers, nn.Conv2d(width, 3, 7, padding=3, bias=False), nn.Tanh())
 
     def forward(self, image: Tensor, wanted: Tensor) -> Tensor:
@@ -103,10 +111,10 @@ class Generator(nn.Module):
 class Residual(nn.Module):
     """[B, C, H, W] -> the same: two 3x3 convolutions, between zeros, and what came in."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, norm: str = "instance"):
         super().__init__()
         first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-        self.main = nn.Sequential(*normed(first), *normed(second)[:2])
+        self.main = nn.Sequential(*normed(first, norm), *normed(second, norm)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.main(x)
@@ -150,18 +158,21 @@ def networks(
     attributes: int,
     base_width: int = 64,
     residual_blocks: int = 6,
+    halvings: int = 2,
+    norm: str = "instance",
     dis_width: int = 64,
     dis_layers: int | None = None,
 ) -> tuple[Generator, Discriminator]:
     """G and D for images of this size and so many attributes. Raises ValueError as Discriminator does."""
     judge = Discriminator(resolution, attributes, dis_width, dis_layers)
-    return Generator(attributes, base_width, residual_blocks), judge
+    return Generator(attributes, base_width, residual_blocks, halvings, norm), judge
 
 
-def normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    """It, InstanceNorm with weights, and ReLU."""
-    norm = nn.InstanceNorm2d(convolution.out_channels, affine=True)
-    return [convolution, norm, nn.ReLU(inplace=True)]
+def normed(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: str) -> list[nn.Module]:
+    """It, InstanceNorm with weights or BatchNorm, and ReLU."""
+    channels = convolution.out_channels
+    made = nn.BatchNorm2d(channels) if norm == "batch" else nn.InstanceNorm2d(channels, affine=True)
+    return [convolution, made, nn.ReLU(inplace=True)]
 
 
 def likeliest(logits: Tensor, exclusive: Groups) -> Tensor:

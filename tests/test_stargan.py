@@ -10,7 +10,8 @@ from conftest import same_tensors
 from drit_toys import hold_still, tensors, toy_batch
 
 from dataloader.domains import attribute_vectors
-from models.stargan import Discriminator, DomainStarGAN, Generator, StarGAN, likeliest
+from models.blocks import append
+from models.stargan import Discriminator, DomainStarGAN, Generator, Residual, StarGAN, likeliest
 from solvers.losses import gradient_penalty
 from solvers.run.folder import RunError
 
@@ -240,6 +241,32 @@ def test_attributes_are_constant_maps_beside_the_colours():
     for item in range(2):
         for number in range(3):
             assert (seen[0][item, 3 + number] == wanted[item, number]).all()
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_residual_blocks_see_the_image_halved_so_often(halvings):
+    generator, seen = Generator(3, 4, 1, halvings), []
+    (block,) = (layer for layer in generator.main if isinstance(layer, Residual))
+    block.register_forward_hook(lambda *a: seen.append(a[1][0]))
+    assert generator(torch.randn(2, 3, 32, 36), torch.zeros(2, 3)).shape == (2, 3, 32, 36)
+    assert seen[0].shape == (2, 4 * 2**halvings, 32 >> halvings, 36 >> halvings)
+
+
+def test_instance_norm_takes_wanted_attributes_away_inside_and_batch_norm_does_not():
+    image = torch.randn(1, 3, 32, 32).expand(2, -1, -1, -1)
+    wanted = torch.tensor([[0.0, 1, 0], [1, 0, 0]])
+    apart = {}
+    for norm in ("instance", "batch"):
+        torch.manual_seed(0)
+        generator = Generator(3, 4, 1, norm=norm)
+        normed, inside = generator.main[1], slice(3, -3)  # a 7 x 7 convolution met no zeros there
+        with torch.no_grad():
+            a, b = normed(generator.main[0](append(image, wanted)))[..., inside, inside]
+            if norm == "instance":  # one factor and one shift a channel is all that is left of the border
+                a, b = (x - x.mean((1, 2), keepdim=True) for x in (a, b))
+                a, b = (x / x.std((1, 2), keepdim=True) for x in (a, b))
+        apart[norm] = (a - b).abs().max().item()
+    assert apart["instance"] < 1e-4 and apart["batch"] > 0.1
 
 
 # The verbs

@@ -38,6 +38,11 @@ class StarGANNetwork(Network):
     """Channels of the generator's first convolution; its residual blocks have 4 times as many."""
     residual_blocks: Count = 6
     """Of the generator."""
+    halvings: Annotated[Whole, Field(ge=0, le=2)] = 2
+    """In the generator, before its residual blocks."""
+    norm: Literal["instance", "batch"] = "instance"
+    """In the generator. instance, as published, takes away what the wanted attributes, which are the same all
+    over an image, add to a channel, but for what zeros beyond its border leave."""
     dis_width: Count = 64
     """Channels of the discriminator's first convolution; each more has twice as many."""
     dis_layers: Annotated[Whole, Field(ge=1, le=10)] | None = None
