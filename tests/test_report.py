@@ -14,13 +14,19 @@ class Links(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         if tag == "img":
-            self.images.append(dict(attributes)["src"])
+            self.images += [
+                value for name, value in attributes if name == "src"
+            ]  # a click gives the dialog's its
 
 
 def parse(path) -> Links:
     links = Links()
     links.feed(path.read_text())
     return links
+
+
+def text_of(run: RunFolder, start: str, end: str) -> str:
+    return (run.root / "index.html").read_text().split(start)[1].split(end)[0]
 
 
 def test_the_page_links_every_picture_by_a_relative_path_and_needs_no_server(experiment, tmp_path):
@@ -36,12 +42,16 @@ def test_the_page_links_every_picture_by_a_relative_path_and_needs_no_server(exp
     )
     write_pages(run, config)
     page, results = parse(run.root / "index.html"), parse(run.results / "index.html")
-    assert page.images == ["results/grid.png", "samples/000020/x_to_y.png", "samples/000010/x_to_y.png"]
-    assert all((run.root / link).exists() for link in page.images)
+    assert page.images == ["results/grid.png", "samples/000020/x_to_y.png"]
+    every = json.loads(text_of(run, '<script type="application/json" id="all">', "</script>"))
+    assert every == [[n, {"x to y": f"samples/{n:06}/x_to_y.png"}] for n in (10, 20)]
+    links = [*page.images, *(link for _, links in every for link in links.values())]
+    assert all((run.root / link).exists() for link in links)
     assert results.images == ["grid.png"]
     text = (run.root / "index.html").read_text()
     assert "0.9877" in text and "a &amp; (b) id" in text
-    assert page.tags.count("svg") == 1 and "script" not in page.tags and "http" not in text
+    assert page.tags.count("svg") == 1
+    assert page.tags.count("link") == 1 and 'href="data:,"' in text and "http" not in text
 
 
 def test_curves_are_thinned_and_end_at_the_last_row():

@@ -391,5 +391,5 @@ def test_what_it_cannot_learn_from_is_refused_in_a_line(experiment, make, monkey
         solver_class(type(config))(config)
     monkeypatch.setattr("solvers.run.distributed.world", lambda: 3)
     monkeypatch.setattr("solvers.run.distributed.start", lambda device: None)
-    with pytest.raises(RunError, match="two images in each of 3"):
-        make()
+    with pytest.raises(RunError, match="batch_size 3 does not divide by 3 processes, at least 2 each"):
+        make(batch_size=3).train()

@@ -43,8 +43,8 @@ def write_pages(run: RunFolder, config: Config) -> None:
     shown |= {"grids": names(grids, run.root)}
     write_whole(run.root / "index.html", page.render(**common, **shown))
     if metrics:
-        alone = {"curves": [], "samples": [], "grids": names(grids, run.results)}
-        write_whole(run.results / "index.html", page.render(**common, **alone))
+        alone = {"curves": [], "samples": [], "grids": names(grids, run.results), "changed": []}
+        write_whole(run.results / "index.html", page.render(**common | alone))
 
 
 def read_results(path: Path) -> tuple[dict[str, float], dict[str, Any]]:

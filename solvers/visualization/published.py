@@ -11,7 +11,7 @@ class Published(NamedTuple):
     source: str
 
 
-IIAE, PIX2PIX = "IIAE's paper, 256 × 256", "pix2pix at 256 × 256; 119 to 125"
+IIAE, PIX2PIX = "IIAE's paper, 256 x 256", "pix2pix at 256 x 256; 119 to 125"
 FACTS: dict[tuple[str, str], dict[str, Published]] = {  # by model and data set, or the name of its folder
     ("IIAE", "MNIST-CDCB"): {
         "retrieval/shared/x_to_y": Published(0.997, IIAE),
@@ -35,9 +35,9 @@ FACTS: dict[tuple[str, str], dict[str, Published]] = {  # by model and data set,
         }.items()
     },
     ("DRIT", "summer2winter_yosemite"): {
-        "diversity/lpips/B_to_A": Published(0.424, "DRIT's paper, 216 × 216"),
+        "diversity/lpips/B_to_A": Published(0.424, "DRIT's paper, 216 x 216"),
     },
-    ("CycleGAN", "horse2zebra"): {"fid/inception/A_to_B": Published(77.2, "CycleGAN at 256 × 256")},
+    ("CycleGAN", "horse2zebra"): {"fid/inception/A_to_B": Published(77.2, "CycleGAN at 256 x 256")},
 }
 
 
