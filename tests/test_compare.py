@@ -10,9 +10,12 @@ import subprocess
 import sys
 
 import pytest
+from browser import in_a_browser, opened
 from conftest import ROOT
 
 import main
+from configs.load import load_config
+from solvers.visualization.published import FACTS, Published
 
 PROTOCOL = {
     "split": "test",
@@ -31,7 +34,12 @@ def runs(finished_run, tmp_path):
         folder = shutil.copytree(finished_run, tmp_path / name)
         config = json.loads((folder / "config.json").read_text()) | change
         (folder / "config.json").write_text(json.dumps(config))
-        metrics = {"iteration": 10, "retrieval/shared": value, "protocol": {**PROTOCOL, **protocol}}
+        metrics = {
+            "iteration": 10,
+            "retrieval/shared": value,
+            "retrieval/shared/x_to_y": value,
+            "protocol": {**PROTOCOL, **protocol},
+        }
         (folder / "results/metrics.json").write_text(json.dumps(metrics))
         return folder
 
@@ -49,18 +57,23 @@ def compare(capsys, *words) -> tuple[int, str]:
     return status, capsys.readouterr().err
 
 
-def test_seeds_are_gathered_and_differences_said(capsys, runs, tmp_path):
+def test_seeds_are_gathered_and_differences_said(capsys, runs, tmp_path, monkeypatch):
     out = tmp_path / "compared"
+    of = load_config(runs[0] / "config.json")
+    paper = {"retrieval/shared/x_to_y": Published(0.997, "a paper")}
+    monkeypatch.setitem(FACTS, (of.model, of.dataset), paper)
     assert compare(capsys, *runs, "--output", out)[0] == 0
     with (out / "compare.csv").open() as file:
         rows = {row[0]: row[1:] for row in csv.reader(file)}
-    chance, first, wide, odd = rows["retrieval/shared"]
+    assert rows["retrieval/shared/x_to_y"][:2] == ["0.0028", "0.997"]
+    chance, published, first, wide, odd = rows["retrieval/shared"]
+    assert published == ""
     spread = statistics.stdev([0.5, 0.75])
     assert (chance, first) == ("0.0028", f"0.625 ± {spread:.2g}")
     assert (wide, odd) == ("0.7", "0.99 †")
-    assert rows["network.base_width"] == ["", "4", "8", "4"]
+    assert rows["network.base_width"] == ["", "", "4", "8", "4"]
     assert "seed" not in rows and "training.lr" not in rows
-    parameters = [int(cell.replace(",", "")) for cell in rows["parameters"][1:]]
+    parameters = [int(cell.replace(",", "")) for cell in rows["parameters"][2:]]
     assert parameters[1] > parameters[0] == parameters[2]
     text = (out / "compare.md").read_text()
     assert "**0.7**" in text and "realism, images: 5, not 100" in text  # the best of those that compare
@@ -74,6 +87,21 @@ def test_the_page_needs_nothing_but_its_folder(capsys, runs, tmp_path):
     assert len(links) == 2 * 3 and all((out / link).is_file() for link in links)
     assert "://" not in page and page.count("<polyline") >= 4
     assert "it&#39;s wide &amp; big" in page and 'data-value="0.7"' in page
+
+
+@in_a_browser
+def test_a_click_on_a_number_puts_the_best_run_first(capsys, runs, tmp_path):
+    out = tmp_path / "compared"
+    compare(capsys, *runs, "--output", out)
+    click = (
+        "document.querySelectorAll('button').forEach(b => b.innerText === 'retrieval/shared' && b.click())"
+    )
+    page = (out / "index.html").read_text()
+    (out / "index.html").write_text(page.replace("</body>", f"<script>{click}</script></body>"))
+    made = opened(out / "index.html", tmp_path / "profile")
+    (row,) = (row for row in re.findall(r"<tr>.*?</tr>", made, re.DOTALL) if ">retrieval/shared<" in row)
+    assert [float(v) for v in re.findall(r'data-value="([^"]*)"', row)] == [0.99, 0.7, 0.625]
+    assert re.findall(r"<td>(.*?)</td>", row) == ["0.0028", ""]
 
 
 @pytest.mark.parametrize(("words", "part"), [((), "required"), (("nowhere",), "no run's folder")])

@@ -2,13 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import in_a_browser, opened
 from PIL import Image
 
 from configs.load import validate
@@ -17,7 +16,6 @@ from solvers.visualization.answers import answers
 from solvers.visualization.page import changed, write_pages
 from solvers.visualization.published import Published, published
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 QUESTION = "Does content find its partner?"
 PROTOCOL = {
     "images": {"x": 20, "y": 20},
@@ -153,15 +151,13 @@ addEventListener("load", () => {
 """
 
 
-@pytest.mark.skipif(not BROWSER, reason="no Chromium is installed")
+@in_a_browser
 @pytest.mark.parametrize("width", [1280, 500])
 def test_in_a_browser_keys_slider_zoom_and_curves_work_and_nothing_leaves_the_disk(page, tmp_path, width):
     acted = page.with_name("acted.html")
     acted.write_text(page.read_text().replace("<head>", "<head>" + ACT, 1))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    made = subprocess.run([*command, acted.as_uri()], capture_output=True, text=True, timeout=120)
-    title = re.search(r"<title>(.*?)</title>", made.stdout, re.DOTALL)[1]
+    made = opened(acted, tmp_path / "profile", width)
+    title = re.search(r"<title>(.*?)</title>", made, re.DOTALL)[1]
     did = json.loads(title.replace("&amp;", "&"))
     assert did.pop("errors") == []
     assert all(name.startswith(("file:", "data:")) for name in did.pop("asked"))

@@ -20,8 +20,10 @@ from solvers.run.checkpoint import CheckpointError
 from solvers.run.folder import RunError, RunFolder, write_whole
 from solvers.visualization.answers import meaning_of
 from solvers.visualization.page import HEIGHT, TEMPLATES, WIDTH, is_loss
+from solvers.visualization.published import published
 
 MARK = "compare.csv"
+BESIDE = ("chance", "published")  # the columns before the runs
 COLOURS = ("#2a6fb0", "#b0562a", "#3a8f3a", "#8a4fb0", "#b03a6f", "#6f6f2a", "#2a9fa0", "#808080")
 NO_SETTINGS = (  # what makes no other experiment
     *("id", "seed", "run_dir", "output_dir", "path_to_data", "device", "threads", "workers", "train"),
@@ -70,9 +72,10 @@ def run(options: Namespace) -> int:
         write_whole(work / "compare.md", markdown(groups, rows, notes))
         with (work / MARK).open("w", newline="", encoding="utf-8") as file:
             written = csv.writer(file)
-            written.writerow(["", "chance", *(group.name for group in groups)])
+            written.writerow(["", *BESIDE, *(group.name for group in groups)])
             written.writerows(
-                [row["name"], row["chance"], *(c["text"] for c in row["cells"])] for row in rows
+                [row["name"], *(row[beside] for beside in BESIDE), *(c["text"] for c in row["cells"])]
+                for row in rows
             )
     print((options.output / "index.html").resolve())
     return 0
@@ -162,7 +165,8 @@ def table(groups: list[Group]) -> tuple[list[dict[str, Any]], list[str]]:
         values = [group.runs[0].settings.get(key, "") for group in groups]
         if len(set(values)) > 1:
             cells = [{"text": value, "value": "", "best": False} for value in values]
-            rows.append({"name": key, "chance": "", "better": "", "numbers": False, "cells": cells})
+            beside = dict.fromkeys(BESIDE, "")
+            rows.append({"name": key, "better": "", "numbers": False, "cells": cells, **beside})
     notes = [
         f"{group.name}: {'; '.join(found)}"
         for group in groups
@@ -191,8 +195,14 @@ def number_row(name: str, groups: list[Group], odd: dict[int, list[str]]) -> dic
         best = max(fair) if better == "higher" else min(fair)
         for cell in cells:
             cell["best"] = cell["value"] == repr(best) and not cell["strange"]
-    words = f"{chance:.4g}" if chance is not None else ""
-    return {"name": name, "chance": words, "better": better, "numbers": True, "cells": cells}
+    said = {
+        one.value: None for group in groups for run in group.runs if (one := published(run.config).get(name))
+    }
+    beside = {
+        "chance": "" if chance is None else f"{chance:.4g}",
+        "published": ", ".join(f"{x:.4g}" for x in said),
+    }
+    return {"name": name, "better": better, "numbers": True, "cells": cells, **beside}
 
 
 def differences(first: Run, other: Run) -> list[str]:
@@ -217,11 +227,12 @@ def measured(one: Run) -> dict[str, str]:
 
 
 def markdown(groups: list[Group], rows: list[dict[str, Any]], notes: list[str]) -> str:
-    lines = ["| | chance |" + "".join(f" {plain(group.name)} |" for group in groups)]
-    lines.append("| --- " * (2 + len(groups)) + "|")
+    lines = [f"| | {' | '.join(BESIDE)} |" + "".join(f" {plain(group.name)} |" for group in groups)]
+    lines.append("| --- " * (1 + len(BESIDE) + len(groups)) + "|")
     for row in rows:
         texts = (f"**{plain(c['text'])}**" if c["best"] else plain(c["text"]) for c in row["cells"])
-        lines.append(f"| {plain(row['name'])} | {row['chance']} |" + "".join(f" {text} |" for text in texts))
+        beside = "".join(f" {row[name]} |" for name in BESIDE)
+        lines.append(f"| {plain(row['name'])} |{beside}" + "".join(f" {text} |" for text in texts))
     lines += ["", *(f"- † {plain(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
