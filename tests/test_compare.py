@@ -79,6 +79,15 @@ def test_seeds_are_gathered_and_differences_said(capsys, runs, tmp_path, monkeyp
     assert "**0.7**" in text and "realism, images: 5, not 100" in text  # the best of those that compare
 
 
+def test_what_one_run_could_not_measure_makes_its_other_numbers_no_different(capsys, runs, tmp_path):
+    file = runs[1] / "results/metrics.json"
+    metrics = json.loads(file.read_text())
+    metrics["protocol"]["families"]["diversity"] = {"pairs": 7}
+    file.write_text(json.dumps(metrics))
+    compare(capsys, runs[0], runs[1], "--output", tmp_path / "compared")
+    assert "diversity, pairs" not in (tmp_path / "compared/compare.md").read_text()
+
+
 def test_the_page_needs_nothing_but_its_folder(capsys, runs, tmp_path):
     out = tmp_path / "compared"
     compare(capsys, *runs, "--output", out)

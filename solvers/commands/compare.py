@@ -206,8 +206,10 @@ def number_row(name: str, groups: list[Group], odd: dict[int, list[str]]) -> dic
 
 
 def differences(first: Run, other: Run) -> list[str]:
-    """In what two tested runs were not measured alike, besides seed and iteration."""
-    mine, theirs = measured(first), measured(other)
+    """In what two tested runs were not measured alike, besides seed and iteration; what only one of them could
+    measure is no difference."""
+    shared = {*(first.protocol.get("families") or {})} & {*(other.protocol.get("families") or {})}
+    mine, theirs = measured(first, shared), measured(other, shared)
     keys = dict.fromkeys([*mine, *theirs])
     return [
         f"{key}: {theirs.get(key, 'none')}, not {mine.get(key, 'none')}"
@@ -216,13 +218,14 @@ def differences(first: Run, other: Run) -> list[str]:
     ]
 
 
-def measured(one: Run) -> dict[str, str]:
+def measured(one: Run, families: set[str]) -> dict[str, str]:
     found = {"data set": one.config.dataset, "resolution": " x ".join(map(str, one.config.size))}
     found["split"] = str(one.protocol.get("split"))
     found |= {f"images of {name}": str(count) for name, count in (one.protocol.get("images") or {}).items()}
     found["checkpoint"] = str((one.protocol.get("checkpoint") or {}).get("chosen"))
-    for family, about in (one.protocol.get("families") or {}).items():
-        found |= {f"{family}, {key}": json.dumps(value) for key, value in (about or {}).items()}
+    for family in sorted(families):
+        about = one.protocol["families"][family] or {}
+        found |= {f"{family}, {key}": json.dumps(value) for key, value in about.items()}
     return found
 
 
