@@ -206,8 +206,8 @@ def number_row(name: str, groups: list[Group], odd: dict[int, list[str]]) -> dic
 
 
 def differences(first: Run, other: Run) -> list[str]:
-    """In what two tested runs were not measured alike, besides seed and iteration; what only one of them could
-    measure is no difference."""
+    """In what two tested runs were not measured alike, besides seed and iteration; what only one of them
+    could measure is no difference."""
     shared = {*(first.protocol.get("families") or {})} & {*(other.protocol.get("families") or {})}
     mine, theirs = measured(first, shared), measured(other, shared)
     keys = dict.fromkeys([*mine, *theirs])
