@@ -2,6 +2,8 @@
 checkpoint that an earlier commit wrote. They change only where a commit means to change what is learned;
 both are then written anew by `PYTHONPATH=.. python test_golden_losses.py NEW_FOLDER`, here."""
 
+import platform
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 
 from configs.keys import MODELS
 from configs.load import validate
+from dataloader.attributed import Attributed
 from dataloader.cdcb import pack_digits
 from dataloader.loader import TrainLoader
 from dataloader.unpaired import Unpaired
@@ -19,6 +22,7 @@ from solvers.run.checkpoint import save_checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
 LOSSES, CHECKPOINT, STEPS = GOLDEN / "losses.txt", GOLDEN / "pix2pix-000010-checkpoint.pt", 20
+CLOSE = 8  # iterations in which another order of sums changes little
 NARROW = {"base_width": 2, "dis_width": 2, "residual_blocks": 1}
 SMALL = {"base_width": 2, "shared_dim": 4}
 RUNS = {  # name: model, network, training
@@ -31,23 +35,32 @@ RUNS = {  # name: model, network, training
     "pix2pix": ("pix2pix", {"base_width": 1, "dis_width": 1}, {}),
     "BicycleGAN": ("BicycleGAN", {"base_width": 2, "dis_width": 2}, {}),
     "PairedVAEGAN": ("PairedVAEGAN", {"variant": "skip"}, {}),
+    "CycleGAN": ("CycleGAN", NARROW, {"pool_size": 3}),
+    "UNIT": ("UNIT", NARROW, {}),
+    "StarGAN": ("StarGAN", NARROW, {"n_critic": 3}),
+    "VAEGAN": ("VAEGAN", {"base_width": 2, "hidden": 8, "latent_dim": 4}, {}),
 }
+UNPAIRED, ATTRIBUTED = ("DRIT", "MDMM", "GMVAE-DRIT", "CycleGAN", "UNIT"), ("StarGAN", "VAEGAN")
 
 
 def solver_of(name: str, folder: Path):
     """A solver on squares of one colour over another, which NumPy draws."""
     model, network, training = RUNS[name]
     top = {"id": "golden", "model": model, "resolution": 32, "device": "cpu", "threads": 1}
-    paired = model not in ("DRIT", "MDMM", "GMVAE-DRIT")
+    paired = model not in (*UNPAIRED, *ATTRIBUTED)
     data = {"dataset": "Digits-CDCB", "path_to_data": str(folder)} if paired else {"dataset": "Folders"}
     sections = {"training": {"batch_size": 2, "max_iters": STEPS, **training}, "network": network}
     config = validate({**top, **data, **sections, "test": {"after_training": False}}, name)
 
     class Drawn(solver_class(MODELS[model])):
-        def open_split(self, split: str) -> Unpaired:
+        def open_split(self, split: str) -> Unpaired | Attributed:
             rng = np.random.default_rng(0)
             squares = rng.integers(0, 256, (2, 6, 1, 1, 3), np.uint8) + np.zeros((1, 1, 32, 32, 1), np.uint8)
             squares[:, :, 8:20, 6:22] = 255 - squares[:, :, 8:20, 6:22]
+            if model in ATTRIBUTED:  # the channels in which the border is light
+                squares = squares.reshape(-1, 32, 32, 3)
+                values = (squares[:, 0, 0] > 127).astype(np.uint8)
+                return Attributed(squares, values, ("red", "green", "blue"), 32)
             return Unpaired(dict(zip("AB", squares)), 32)
 
     return solver_class(config)(config) if paired else Drawn(config)
@@ -63,7 +76,21 @@ def losses_of(solver, start: int = 0, until: int = STEPS):
 
 
 def machine() -> str:
-    return f"# torch {torch.__version__.partition('+')[0]}, {torch.backends.cpu.get_cpu_capability()}"
+    """What the last digits depend on: the release, the instructions, and the processor, by which the
+    libraries choose among their kernels."""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"# torch {torch.__version__.partition('+')[0]}, {instructions}, {processor()}"
+
+
+def processor() -> str:
+    """The name of the CPU's model and its number, as far as the system tells."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    keys = ("model name", "cpu family", "model", "stepping")
+    found = (re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE) for key in keys)
+    return " ".join(match[1] for match in found if match) or platform.machine()
 
 
 def read_golden() -> tuple[str, dict[str, list[str]]]:
@@ -77,15 +104,17 @@ def read_golden() -> tuple[str, dict[str, list[str]]]:
 
 def check(made: list[str], wanted: list[str], where: str) -> None:
     """Equal in every digit on the kind of machine that wrote them, and nearly on others, whose sums have
-    another order."""
+    another order: by 2 % for as long as that has not grown (measured with the kernels of the plainest CPU:
+    0.6 %), then by half."""
     if where == machine():
         assert made == wanted
         return
-    for ours, theirs in zip(made, wanted, strict=True):
-        ours, theirs = ([part.split("=") for part in line.split()] for line in (ours, theirs))
+    for step, lines in enumerate(zip(made, wanted, strict=True)):
+        ours, theirs = ([part.split("=") for part in line.split()] for line in lines)
         assert [part[0] for part in ours] == [part[0] for part in theirs]
         values = [[float(part[1]) for part in line[1:]] for line in (ours, theirs)]
-        assert values[0] == pytest.approx(values[1], rel=0.05, abs=0.01)
+        near = 0.02 if step < CLOSE else 0.5
+        assert values[0] == pytest.approx(values[1], rel=near, abs=near / 5)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -100,6 +129,15 @@ def test_a_checkpoint_of_an_earlier_commit_goes_on_with_the_golden_losses(digits
     solver = solver_of("pix2pix", digits_folder)
     assert solver.load(CHECKPOINT, "latest") == 10
     check(list(losses_of(solver, 10)), golden["pix2pix"][10:], where)
+
+
+def test_every_digit_counts_on_the_machine_that_wrote_them_and_most_on_another():
+    near, far = ["1 total=2.0001"], ["1 total=2.2"]
+    check(["1 total=2"], ["1 total=2"], machine())
+    check(["1 total=2"], near, f"{machine()} of another kind")
+    for wanted, where in ((near, machine()), (far, f"{machine()} of another kind")):
+        with pytest.raises(AssertionError):
+            check(["1 total=2"], wanted, where)
 
 
 def write(folder: Path) -> None:
