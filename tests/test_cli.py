@@ -15,6 +15,7 @@ import torch
 from conftest import ROOT, command, run_program, write_config
 
 import main
+from configs.keys import DATASETS
 from configs.load import validate
 from solvers import NonFiniteLoss, make_solver
 from solvers.run.checkpoint import save_checkpoint
@@ -57,6 +58,17 @@ def refused(capsys, tmp_path, *arguments) -> str:
 def test_a_mistake_gives_one_line_status_2_and_no_folder(capsys, experiment, tmp_path, change, part):
     path = write_config({**experiment, **change}, tmp_path / "c.json")
     assert part in refused(capsys, tmp_path, path)
+
+
+@pytest.mark.parametrize("below", ["", "inner"])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_data_that_is_a_file_is_one_line_and_nothing_is_made(capsys, experiment, tmp_path, dataset, below):
+    file = tmp_path / "data.zip"
+    file.write_bytes(b"no folder")
+    values = {**experiment, "dataset": dataset, "path_to_data": str(file / below)}
+    line = refused(capsys, tmp_path, write_config(values, tmp_path / "c.json"))
+    assert line == f"error: {file} is a file, where a folder is needed; set path_to_data\n"
+    assert file.read_bytes() == b"no folder"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", "null"])
