@@ -7,6 +7,7 @@ set made from the original archive's pictures stores the pictures instead.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,16 +26,18 @@ KIN = ("MNIST-CDCB", "Digits-CDCB")  # one can be read as the other
 COLOUR_SEED = 20_181_210
 BRIGHTEST = 1 / 200  # of a picture's pixels, that show the ink's colour; strokes are darker at their edges
 MARGIN = 1 / 16  # of the picture's shorter side, around it: 28 x 28 digits in 32 x 32
+GAIN = 1.55  # of y's ink in the authors' rendering: MNIST's strokes come out 1.2 times as thick as x's
+Rendering = Literal["centred", "authors"]
 
 
 class CDCB(Dataset):
     """One split of a CDCB set. Labels: `digit`, and `x_red`, `x_green`, `x_blue`, `y_red` ... (0 to 255)
-    where the set is rendered."""
+    where the set is rendered, as `render_pairs` does it. Stored pictures are shown as they are."""
 
     domains = ("x", "y")
 
-    def __init__(self, arrays: dict[str, np.ndarray], size: int | Size):
-        self.arrays = arrays
+    def __init__(self, arrays: dict[str, np.ndarray], size: int | Size, rendering: Rendering = "centred"):
+        self.arrays, self.rendering = arrays, rendering
         self.size = both_sides(size)
         self.streams = (len(next(iter(arrays.values()))),)
         self.colour_domains = () if "images" in arrays else (0, 1)
@@ -64,7 +67,7 @@ class CDCB(Dataset):
             x, y = (fitted_pictures(raw["images"][:, side], self.size) for side in (0, 1))
             labels: dict[str, Tensor] = {}
         else:
-            x, y = render_pairs(raw["digits"], raw["colours"], self.size)
+            x, y = render_pairs(raw["digits"], raw["colours"], self.size, self.rendering)
             names = [f"{domain}_{channel}" for domain in "xy" for channel in ("red", "green", "blue")]
             labels = dict(zip(names, raw["colours"].flatten(1).long().unbind(1)))
         if "labels" in raw:
@@ -84,20 +87,27 @@ class CDCB(Dataset):
         return flat.gather(2, places[:, None].expand(-1, 3, -1)).median(dim=2).values
 
 
-def render_pairs(digits: Tensor, colours: Tensor, size: int | Size) -> tuple[Tensor, Tensor]:
+def render_pairs(
+    digits: Tensor, colours: Tensor, size: int | Size, rendering: Rendering = "centred"
+) -> tuple[Tensor, Tensor]:
     """Grey digits uint8 [B, h, w] and colours uint8 [B, 2, 3] (background of x, foreground of y) -> x, y
-    float [B, 3, H, W] in [-1, 1]. A digit keeps its proportions and stands in the middle; a 28 x 28 digit at
-    32 x 32 keeps its own pixels."""
+    float [B, 3, H, W] in [-1, 1]. A digit keeps its proportions and stands in the middle.
+
+    centred: within a margin of 1/16, so that a 28 x 28 digit at 32 x 32 keeps its own pixels, and alike in x
+    and y. authors: as in the pictures of Gonzalez-Garcia et al., without a margin, which makes MNIST's digits
+    some 185 of 256 pixels large, and in y with strokes 1.2 times as thick.
+    """
     size, extents = both_sides(size), tuple(digits.shape[1:])
-    inner = inner_size(extents, size)
+    inner = inner_size(extents, size) if rendering == "centred" else fit_within(extents, size)
     down, across = (
         F.pad(resize_whole(extent, side, digits.device), (0, 0, *border))
         for extent, side, border in zip(extents, inner, around(inner, size))
     )  # [H, h], [W, w]
     ink = (down @ (digits.float() @ across.T))[:, None].div_(255).clamp_(0, 1)  # [B, 1, H, W]
+    thick = ink if rendering == "centred" else (ink * GAIN).clamp_(max=1)
     background, foreground = (colours.float() / 255).unflatten(2, (3, 1, 1)).unbind(1)  # [B, 3, 1, 1] each
-    # (ink + (1 - ink) * background) * 2 - 1 and ink * foreground * 2 - 1, in two passes over memory each
-    return ((1 - ink) * (2 * background - 2)).add_(1), (ink * (2 * foreground)).sub_(1)
+    # (ink + (1 - ink) * background) * 2 - 1 and thick * foreground * 2 - 1, in two passes over memory each
+    return ((1 - ink) * (2 * background - 2)).add_(1), (thick * (2 * foreground)).sub_(1)
 
 
 def inner_size(extents: Size, size: Size) -> Size:
@@ -126,12 +136,12 @@ def digit_arrays(
     return {"digits": digits, "colours": draw_colours(len(digits), split), "labels": labels.astype(np.uint8)}
 
 
-def open_mnist(folder: Path, split: str, size: int | Size) -> CDCB:
+def open_mnist(folder: Path, split: str, size: int | Size, rendering: Rendering = "centred") -> CDCB:
     """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files. Raises
     DataError."""
     if not is_packed(folder) and has_idx(folder):
-        return CDCB(digit_arrays(*read_idx_digits(folder, split), split), size)
-    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], size)
+        return CDCB(digit_arrays(*read_idx_digits(folder, split), split), size, rendering)
+    return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], size, rendering)
 
 
 DIGITS_COLOURINGS = 8  # 1,437 training digits are few: each comes in this many colour pairs

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHARED
-from scipy import stats
+from scipy import ndimage, stats
 from sklearn.datasets import load_digits
 
 from configs.keys import DATASETS
@@ -43,6 +43,53 @@ def test_pairs_are_rendered_at_any_resolution_within_range(digits_folder, resolu
     corner = (batch.images[0][:, :, 0, 0] + 1) * 127.5  # the background of x, whatever the resolution
     labels = torch.stack([batch.labels[0][f"x_{c}"] for c in ("red", "green", "blue")], dim=1)
     assert torch.equal(corner.round().long(), labels)
+
+
+def extent_and_stroke(ink: np.ndarray) -> tuple[float, float]:
+    """Of digits [N, H, W], 0 to 1: how high or wide what is half black is, and how thick its strokes are,
+    in pixels: twice the distance to the edge where it is largest. Means over the digits."""
+    extents, strokes = [], []
+    for mask in ink > 0.5:
+        extents.append(max(np.ptp(place) + 1 for place in np.nonzero(mask)))
+        depth = ndimage.distance_transform_edt(mask)
+        strokes.append(2 * np.median(depth[(depth == ndimage.maximum_filter(depth, 5)) & mask]))
+    return float(np.mean(extents)), float(np.mean(strokes))
+
+
+def inks(digits: torch.Tensor, size: int, rendering: str) -> list[np.ndarray]:
+    """What x and y show of the ink, [N, H, W] each, 0 to 1."""
+    black_and_white = torch.tensor([[[0, 0, 0], [255, 255, 255]]], dtype=torch.uint8)
+    pair = render_pairs(digits, black_and_white.expand(len(digits), 2, 3), size, rendering)
+    return [(image[:, 0].numpy() + 1) / 2 for image in pair]
+
+
+@pytest.mark.skipif(not (SHARED / "data/mnist").exists(), reason="no MNIST at hand")
+@pytest.mark.parametrize("size", [256, 128])
+def test_the_authors_digits_have_no_margin_and_ys_strokes_are_thicker(size):
+    digits = open_dataset("dataloader.cdcb:open_mnist", SHARED / "data/mnist", "test", size).arrays["digits"]
+    digits = torch.from_numpy(digits[:100].copy())
+    (x, x_stroke), (y, y_stroke) = (extent_and_stroke(ink) for ink in inks(digits, size, "authors"))
+    assert x * 256 / size == pytest.approx(183, abs=4) and y * 256 / size == pytest.approx(185, abs=3)
+    assert y_stroke / x_stroke == pytest.approx(1.2, abs=0.04)
+    centred = [extent_and_stroke(ink) for ink in inks(digits, size, "centred")]
+    assert centred[0] == centred[1] and centred[0][0] == pytest.approx(x * 7 / 8, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [32, (32, 64)])
+def test_the_authors_rendering_fills_the_picture_and_is_a_key(tmp_path, size):
+    arrays = {
+        "digits": np.full((2, 28, 28), 100, np.uint8),
+        "colours": np.full((2, 2, 3), 255, np.uint8),
+    }
+    for split in ("train", "test"):
+        write_split(tmp_path / split, arrays, dataset="MNIST-CDCB")
+    opened = {
+        name: open_dataset(DATASETS["MNIST-CDCB"].opener, tmp_path, "test", size, rendering=name)
+        for name in ("authors", "centred")
+    }
+    inked = {name: (data.at(np.arange(2)).images[1][0, 0] > -1).numpy() for name, data in opened.items()}
+    assert inked["authors"].sum() == 32 * 32 and inked["centred"].sum() == 28 * 28
+    assert DATASETS["MNIST-CDCB"]().options == {"rendering": "centred"}
 
 
 def test_colours_are_uniform_independent_and_the_same_everywhere():

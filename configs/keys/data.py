@@ -71,6 +71,15 @@ class MNISTCDCBData(Data):
     made_by: ClassVar[str] = "bash download/mnist_cdcb.sh"
     opener: ClassVar[str] = "dataloader.cdcb:open_mnist"
 
+    rendering: Literal["centred", "authors"] = "centred"
+    """How digits are drawn. centred: within a margin of 1/16, alike in x and y; authors: as in the pictures
+    of the authors' archive, without a margin (digits of 185 of 256 pixels) and in y with strokes 1.2 times as
+    thick. Stored pictures are shown as they are."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return self.model_dump()
+
 
 class CarsData(Data):
     """x: a car from the front, y: the same car from one of 23 other sides."""
