@@ -3,7 +3,7 @@
 x is a white digit on a coloured background, y the same digit coloured on black; the two colours are
 independent and uniform in RGB (Gonzalez-Garcia, van de Weijer, Bengio, NeurIPS 2018, section 4.1). Stored
 are the grey digits and two colours each, drawn once; the pairs are rendered per batch at any size. A
-set made from the original archive's pictures stores the pictures instead.
+set made from the original archive's pictures stores the pictures instead (see cdcb_pictures.py).
 """
 
 from pathlib import Path
@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dataloader.cdcb_pictures import has_pictures, pack_pictures
 from dataloader.dataset import Batch, Dataset, Label, equal_arrays, fitted_pictures
 from dataloader.idx import has_idx, read_idx_digits
-from dataloader.packed import DataError, is_packed, new_folder, read_set, write_split
+from dataloader.packed import DataError, is_packed, new_folder, read_set, read_split, write_split
 from dataloader.resampling import resize_whole
 from dataloader.sizes import Size, around, both_sides, fit_within, spelled
 
@@ -137,10 +138,12 @@ def digit_arrays(
 
 
 def open_mnist(folder: Path, split: str, size: int | Size, rendering: Rendering = "centred") -> CDCB:
-    """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files. Raises
-    DataError."""
+    """MNIST-CDCB from a preprocessed folder, or straight from a folder of MNIST's IDX files or of pictures,
+    the archive's or IIAE-Pytorch's. Raises DataError."""
     if not is_packed(folder) and has_idx(folder):
         return CDCB(digit_arrays(*read_idx_digits(folder, split), split), size, rendering)
+    if not is_packed(folder) and has_pictures(folder):
+        return CDCB(read_split(pack_pictures(folder, split, min(both_sides(size))))[1], size, rendering)
     return CDCB(read_set(folder, split, "MNIST-CDCB", HOW, kin=KIN)[1], size, rendering)
 
 

@@ -8,14 +8,13 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from dataloader.cdcb_pictures import find_pictures, picture_pair
 from dataloader.idx import FILES, read_idx_digits, variant
 from dataloader.packed import DataError, write_meta, write_split
-from dataloader.packing import is_image, list_images, pack_stacks, read_picture, resized
+from dataloader.packing import pack_images
 from dataloader.preprocessing import DATA, SPLITS, Parser, Plan, find_splits, fingerprint, make, run, whole
 
 RESOLUTION = 256  # of the original pictures
@@ -23,6 +22,7 @@ ABOUT = """\
 SOURCE is one of
   a folder with MNIST's four IDX files, gzipped or not
   a folder with the original MNIST-CDCB's train/ and test/: pictures, x their left half and y their right
+  a folder with IIAE-Pytorch's trainX/, trainY/, testX/ and testY/
   the word digits: the handwritten digits that scikit-learn carries
 
 example:
@@ -87,51 +87,44 @@ def plan_idx(source: Path) -> Plan:
 
 
 def plan_pictures(source: Path, options: argparse.Namespace) -> Plan:
-    """From the original archive's pictures. Raises DataError."""
-    root = find_splits(source, lambda folder: all(holds_pictures(folder / split) for split in SPLITS))
+    """From the original archive's pictures, or IIAE-Pytorch's. Raises DataError."""
+    root = find_splits(source, lambda folder: all(find_pictures(folder, split) for split in SPLITS))
     if root is None:
-        raise DataError(f"{source} has neither MNIST's IDX files nor one train/ and test/ with pictures")
-    files = {split: list_images(root / split) for split in SPLITS}
+        raise DataError(
+            f"{source} has neither MNIST's IDX files nor one train/ and test/ (or trainX/, trainY/, testX/"
+            " and testY/) with pictures"
+        )
+    found = {split: find_pictures(root, split) for split in SPLITS}
+    files = [path for split in found.values() for paths in split.files.values() for path in paths]
     resolution = options.resolution or RESOLUTION
     about = {
         "dataset": "MNIST-CDCB",
         "source": "MNIST-CDCB pictures",
-        "source_digest": fingerprint([path for split in SPLITS for path in files[split]], root),
+        "source_digest": fingerprint(files, root),
         "resolution": resolution,
     }
 
     def write(work: Path) -> list[str]:
-        left_out = []
-        for split, paths in files.items():
+        reasons, row = [], (2, resolution, resolution, 3)
+        for split, (pairs, _) in found.items():
             (work / split).mkdir()
-            packed = pack_stacks(
-                work / split,
-                {"images": paths},
+            packed = pack_images(
+                pairs,
+                work / split / "images.npy",
                 partial(picture_pair, resolution=resolution),
-                (2, resolution, resolution, 3),
+                row,
                 label=f"{split} pictures",
                 workers=options.workers,
                 skip_bad=options.skip_bad,
             )
-            write_meta(work / split, packed.shapes, **about, left_out=packed.left_out["images"])
-            left_out += packed.reasons
-        return left_out
+            kept = set(packed.kept)
+            left_out = [pair for index, pair in enumerate(pairs) if index not in kept]
+            names = [(pair[0] if isinstance(pair, tuple) else pair).name for pair in left_out]
+            write_meta(work / split, {"images": [len(kept), *row]}, **about, left_out=names)
+            reasons += packed.left_out
+        return reasons
 
     return Plan(about, write)
-
-
-def holds_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(map(is_image, folder.iterdir()))
-
-
-def picture_pair(path: Path, resolution: int) -> np.ndarray:
-    """x and y, uint8 [2, R, R, 3], from the halves of a picture twice as wide as high. Raises DataError."""
-    picture = read_picture(path)
-    width, height = picture.size
-    if width != 2 * height:
-        raise DataError(f"{path}: is {width} x {height}; x and y side by side are twice as wide as high")
-    halves = (picture.crop((left, 0, left + height, height)) for left in (0, height))
-    return np.stack([resized(half, resolution, resolution) for half in halves])
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import pytest
 from conftest import ROOT
 from PIL import Image, ImageCms
 
+from dataloader.cdcb_pictures import picture_pair
 from dataloader.packed import DataError, write_split
 from dataloader.packing import Packed, list_images, npy_header, pack_images, read_picture, resized
-from dataloader.preprocess_mnist import picture_pair
 from dataloader.preprocessing import check_target, run, whole
 
 
@@ -112,7 +112,7 @@ import resource, sys
 from functools import partial
 from pathlib import Path
 from dataloader.packing import pack_images
-from dataloader.preprocess_mnist import picture_pair
+from dataloader.cdcb_pictures import picture_pair
 folder = Path(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 for count in (30, 300):

@@ -65,7 +65,8 @@ class DigitsCDCBData(Data):
 
 
 class MNISTCDCBData(Data):
-    """The same pairs from MNIST, packed or straight from a folder of its four IDX files."""
+    """The same pairs from MNIST, packed, or straight from a folder of its four IDX files, of the authors'
+    pictures (train/, test/) or of IIAE-Pytorch's (trainX/, trainY/, testX/, testY/)."""
 
     name: ClassVar[str] = "MNIST-CDCB"
     made_by: ClassVar[str] = "bash download/mnist_cdcb.sh"
