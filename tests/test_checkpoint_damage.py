@@ -1,6 +1,7 @@
 """Any file at all in the place of a checkpoint is refused in one line, and `latest` goes back past it."""
 
 import copy
+import io
 import os
 import pickle
 import random
@@ -9,6 +10,8 @@ import zipfile
 import pytest
 import torch
 from conftest import ROOT, restored, same_tensors
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_checkpoint import fresh
 
 from configs.load import validate
@@ -145,6 +148,65 @@ def test_wrong_kinds_anywhere_inside_are_one_error_and_latest_goes_back(solver, 
             assert (iteration == 5) == warned
             refused += warned
     assert refused > 8
+
+
+def repacked(whole: bytes, name: str, change) -> bytes:
+    """The archive with one file of another content, and sums that are right for it."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(made, "w") as new:
+        for entry in old.namelist():
+            content = old.read(entry)
+            new.writestr(entry, change(content) if entry.endswith(name) else content)
+    return made.getvalue()
+
+
+@st.composite
+def damages(draw, whole: bytes) -> tuple[bytes, bool]:
+    """The bytes of a damaged checkpoint, and whether its own sums show it."""
+
+    def flipped(content: bytes) -> bytes:
+        made = bytearray(content)
+        for place in draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+            made[place] ^= 1 << draw(st.integers(0, 7))
+        return bytes(made)
+
+    kind = draw(st.sampled_from(("bits", "cut", "hole", "pickle", "kinds")))
+    if kind == "bits":
+        return flipped(whole), True
+    if kind == "cut":
+        return whole[: draw(st.integers(0, len(whole) - 1))], True
+    if kind == "hole":
+        first, last = sorted(draw(st.tuples(*[st.integers(0, len(whole) - 1)] * 2)))
+        return whole[:first] + whole[last + 1 :], True
+    if kind == "pickle":
+        return repacked(whole, "data.pkl", flipped), False
+    state, made = torch.load(io.BytesIO(whole), weights_only=True), io.BytesIO()
+    place = draw(st.sampled_from([place for place in places(state) if place]))
+    put(state, place, draw(st.sampled_from(WRONG)))
+    torch.save(state, made)
+    return made.getvalue(), False
+
+
+def test_a_checkpoint_damaged_in_any_way_is_right_or_one_error(solver, tmp_path):
+    """Into a whole solver. What its sums cannot show may load, where no part is what it cannot be."""
+    whole = (solver.run.models / "000010-checkpoint.pt").read_bytes()
+    path, wanted, outcomes = tmp_path / "000010-checkpoint.pt", copy.deepcopy(solver.state()), []
+
+    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(damages(whole))
+    def storm(damaged):
+        content, shown = damaged
+        path.write_bytes(content)
+        try:
+            assert solver.load(path, 10) == 10
+            assert not shown or same_tensors(solver.state(), wanted)
+            outcomes.append("right")
+        except CheckpointError as error:
+            assert "\n" not in str(error) and len(str(error)) < 400
+            outcomes.append("refused")
+
+    storm()
+    assert outcomes.count("refused") > 10
 
 
 @pytest.mark.parametrize("section", ["networks", "optimizers"])
