@@ -222,3 +222,31 @@ def test_weights_and_moments_that_are_nan_are_refused(solver, experiment, sectio
         restored(fresh(experiment, resume_iters=10, restored_model_path=str(solver.run.root)))
     latest = fresh(experiment, resume_iters="latest", restored_model_path=str(solver.run.root))
     assert restored(latest) == 5 and "NaN or infinite; trying the one before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["a step of three", "a lost moment", "no table"])
+def test_moments_that_would_fail_in_the_next_step_are_refused_before(solver, tmp_path, change, recwarn):
+    path = solver.run.models / "000010-checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    saved = next(iter(state["optimizers"].values()))
+    first = next(iter(saved["state"].values()))
+    if change == "a step of three":
+        first["step"] = torch.ones(3)
+    elif change == "a lost moment":
+        del first["exp_avg_sq"]
+    else:
+        saved["state"] = torch.ones(7)
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="optimiser"):
+        solver.load(path, 10)
+    assert not list(recwarn)
+
+
+def test_a_checkpoint_of_quite_another_network_is_refused_in_a_short_line(solver):
+    path = solver.run.models / "000010-checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["networks"] = {name: {} for name in state["networks"]}
+    torch.save(state, path)
+    with pytest.raises(CheckpointError, match="Missing key") as error:
+        solver.load(path, 10)
+    assert len(str(error.value)) < 400

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -269,7 +270,7 @@ def load_network(network: nn.Module, name: str, weights: dict[str, Tensor]) -> N
         network.load_state_dict(weights)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
-        raise Misfit(f"it does not fit the config's resolution and network: {lines[0].rstrip('.')}") from None
+        raise Misfit(f"it does not fit the config's resolution and network: {shortened(lines[0])}") from None
     if not all(map(finite, network.state_dict().values())):
         raise CheckpointError(f"network {name} has weights that are NaN or infinite")
 
@@ -279,20 +280,39 @@ def load_optimizer(optimizer: torch.optim.Optimizer, name: str, saved: dict[str,
     ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     if saved is None:
         raise Misfit(f"its optimiser {name!r} is missing")
-    for key, moments in dict(saved["state"]).items():
+    if not isinstance(saved["state"], dict):
+        raise CheckpointError(f"it is damaged: optimiser {name} has no table of moments")
+    for key, moments in saved["state"].items():
         check_tensors({k: v for k, v in moments.items() if k != "step"}, f"optimiser {name}, {key}")
     try:
         optimizer.load_state_dict(saved)
     except ValueError as error:
-        raise Misfit(f"its optimiser {name!r} does not fit: {error}") from None
+        raise Misfit(f"its optimiser {name!r} does not fit: {shortened(str(error))}") from None
     for group, options in zip(optimizer.param_groups, ours):
         group.update(options)  # the config's, not the checkpoint's
+    needed = moments_of(optimizer)
     for parameter, moments in optimizer.state.items():
+        if lacking := needed - moments.keys():
+            raise Misfit(f"its optimiser {name!r} does not fit: it has no {', '.join(sorted(lacking))}")
         for key, tensor in moments.items():
-            if key != "step" and tensor.shape != parameter.shape:
+            if torch.as_tensor(tensor).shape != (() if key == "step" else parameter.shape):
                 raise Misfit(f"its optimiser {name!r} does not fit: {key} has another shape than its weight")
             if not finite(torch.as_tensor(tensor)):
                 raise CheckpointError(f"optimiser {name} has moments that are NaN or infinite")
+
+
+def moments_of(optimizer: torch.optim.Optimizer) -> set[str]:
+    """The names of what this optimiser keeps for a parameter, from a step of one of its kind."""
+    options = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    toy = type(optimizer)([{"params": [parameter], **options}], lr=0.0)
+    toy.step()
+    return set(toy.state[parameter])
+
+
+def shortened(line: str) -> str:
+    return shorten(line.rstrip("."), 200, placeholder=" ...")
 
 
 def check_tensors(tensors: dict[str, Tensor], what: str) -> None:
