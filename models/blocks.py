@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from models.padding import ReflectionPad2d
+
 LOGVAR_MAX = (
     9.21  # log 10,000: above it exp(logvar) says nothing new and a bad start can overflow (IIAE's own code)
 )
@@ -112,7 +114,7 @@ class ConvBlock(nn.Module):
         spectral: bool = False,
     ):
         super().__init__()
-        layers: list[nn.Module] = [nn.ReflectionPad2d(padding)]
+        layers: list[nn.Module] = [ReflectionPad2d(padding)]
         layers.append(convolution(in_channels, out_channels, kernel, stride, spectral))
         if norm:
             layers.append(nn.InstanceNorm2d(out_channels))
@@ -128,11 +130,11 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.model = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
         )
@@ -170,11 +172,11 @@ class AdaptiveResidualBlock(nn.Module):
     def __init__(self, channels: int, style_dim: int):
         super().__init__()
         self.model = Styled(
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             AdaptiveNorm(channels, style_dim),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3),
             AdaptiveNorm(channels, style_dim),
         )
@@ -198,12 +200,12 @@ class AttributeResidualBlock(nn.Module):
 
     @staticmethod
     def styled(channels: int, attribute_channels: int) -> Styled:
-        convolution = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
+        convolution = nn.Sequential(ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
         return Styled(convolution, AdaptiveNorm(channels, attribute_channels))
 
     @staticmethod
     def normed(channels: int) -> nn.Sequential:
-        convolution = nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
+        convolution = nn.Sequential(ReflectionPad2d(1), nn.Conv2d(channels, channels, 3))
         return nn.Sequential(convolution, nn.InstanceNorm2d(channels))
 
     @staticmethod
@@ -225,10 +227,10 @@ class MeanPoolBlock(nn.Module):
         super().__init__()
         self.conv = nn.Sequential(
             nn.LeakyReLU(0.2),
-            nn.ReflectionPad2d(1),
+            ReflectionPad2d(1),
             nn.Conv2d(in_channels, in_channels, 3),
             nn.LeakyReLU(0.2),
-            nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3), nn.AvgPool2d(2)),
+            nn.Sequential(ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3), nn.AvgPool2d(2)),
         )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(in_channels, out_channels, 1))
 

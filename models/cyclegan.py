@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import both_sides, init_pix2pix
+from models.padding import ReflectionPad2d
 from models.translator import Translator
 
 WAYS = {"net_G_A": (0, 1), "net_G_B": (1, 0)}  # by the authors' names: A is the first domain, B the second
@@ -17,8 +18,8 @@ class ConvolvedResidual(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        half = (nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels))
-        again = (nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels))
+        half = (ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels))
+        again = (ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels))
         self.conv_block = nn.Sequential(*half, nn.ReLU(inplace=True), *again)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class ResNetGenerator(nn.Module):
 
     def __init__(self, width: int = 64, blocks: int = 9):
         super().__init__()
-        stages: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), *finish(width)]
+        stages: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(3, width, 7), *finish(width)]
         for channels in (width, 2 * width):
             stages.append(nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1))
             stages += finish(2 * channels)
@@ -44,7 +45,7 @@ class ResNetGenerator(nn.Module):
             double = {"stride": 2, "padding": 1, "output_padding": 1}
             stages.append(nn.ConvTranspose2d(channels, channels // 2, 3, **double))
             stages += finish(channels // 2)
-        self.model = nn.Sequential(*stages, nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+        self.model = nn.Sequential(*stages, ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
         init_pix2pix(self)
 
     def forward(self, image: Tensor) -> Tensor:

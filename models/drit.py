@@ -23,6 +23,7 @@ from models.blocks import (
     both_sides,
     init_gaussian,
 )
+from models.padding import ReflectionPad2d
 from models.translator import Translator
 
 LETTERS = "AB"  # the authors' names of the two domains
@@ -141,7 +142,7 @@ class GaussianAttributeEncoder(nn.Module):
 def gaussian_attribute_layers(in_channels: int, width: int) -> nn.Sequential:
     """[B, in, H, W] -> [B, 4 width, 1, 1]."""
     return nn.Sequential(
-        nn.ReflectionPad2d(1),
+        ReflectionPad2d(1),
         nn.Conv2d(in_channels, width, 4, stride=2),
         *(MeanPoolBlock(n * width, (n + 1) * width) for n in (1, 2, 3)),
         nn.LeakyReLU(0.2),
@@ -167,10 +168,10 @@ class AttributeEncoder(nn.Module):
 
 def point_attribute_layers(in_channels: int, width: int, attribute_dim: int) -> nn.Sequential:
     """[B, in, H, W] -> [B, attribute_dim, 1, 1]."""
-    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7), nn.ReLU(inplace=True)]
+    layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(in_channels, width, 7), nn.ReLU(inplace=True)]
     for narrow, wide in ((1, 2), (2, 4), (4, 4), (4, 4)):
         convolution = nn.Conv2d(narrow * width, wide * width, 4, stride=2)
-        layers += [nn.ReflectionPad2d(1), convolution, nn.ReLU(inplace=True)]
+        layers += [ReflectionPad2d(1), convolution, nn.ReLU(inplace=True)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Conv2d(4 * width, attribute_dim, 1))
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from models.blocks import ConvBlock, GaussianNoise, MapLayerNorm, ResidualBlock, both_sides, init_kaiming
+from models.padding import ReflectionPad2d
 from models.translator import Translator
 
 
@@ -105,7 +106,7 @@ def decoder_layers(width: int, residual_blocks: int) -> list[nn.Module]:
         *(ResidualBlock(4 * width) for _ in range(residual_blocks)),
         *upsampling(4 * width),
         *upsampling(2 * width),
-        nn.ReflectionPad2d(3),
+        ReflectionPad2d(3),
         nn.Conv2d(width, 3, 7),
         nn.Tanh(),
     ]
@@ -116,7 +117,7 @@ def upsampling(channels: int) -> list[nn.Module]:
     half = channels // 2
     return [
         nn.Upsample(scale_factor=2),
-        nn.ReflectionPad2d(2),
+        ReflectionPad2d(2),
         nn.Conv2d(channels, half, 5),
         MapLayerNorm(half),
         nn.ReLU(inplace=True),
