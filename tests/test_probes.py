@@ -5,6 +5,8 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from attribute_fakes import Redrawer
 from fakes import Blender, Shades, digits_m, three_domains
 from looking import left_out, numbers
 from oracles import Blind, Leaking, Oracle, Telling, all_digits
@@ -13,6 +15,7 @@ from test_retrieval import Known
 from dataloader import open_dataset
 from dataloader.cdcb import CDCB
 from dataloader.dataset import Label
+from dataloader.digits_attributes import open_digits_attributes
 from solvers.evaluation.probes import (
     ALPHAS,
     FEATURES,
@@ -98,6 +101,24 @@ def test_without_labels_or_styles_the_rest_is_left_out():
     assert "probe/style/digit" not in numbers(model, digits_m(0, 200), "probes", size=100)
     model.has_content = False
     assert left_out(model, digits_m(0, 200), size=100)["probes"] == "the model has no content codes"
+
+
+def test_of_one_domain_its_attributes_are_what_the_style_shall_say_and_the_content_shall_not(tmp_path):
+    class Digits(Redrawer):
+        """Its content is the digit alone."""
+
+        content_is_image = False
+
+        def encode_content(self, image, domain):
+            return F.one_hot(digits[self.item_of(image)], 10).float()
+
+    data = open_digits_attributes(tmp_path / "Digits-Attributes", "test", 32)
+    digits = data.at(np.arange(len(data))).labels[0]["digit"]
+    found = numbers(Digits(data), data, "probes", size=len(data))
+    assert not any(name.endswith("/domain") for name in found)
+    assert found["probe/content/digit"] == 1 and found["probe/style/digit"] < 0.3
+    assert found["probe/style/thick"] == 1 and found["probe/content/thick"] < 0.65
+    assert found["probe/gap"] > 0.5
 
 
 def test_what_hides_from_a_linear_probe_is_found_by_an_mlp():

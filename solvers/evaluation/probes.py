@@ -44,12 +44,13 @@ class Numbers(Family):
     probe_mlp/<code>/<label> by an MLP: balanced accuracy of a class (chance: one over the number of values),
     R2 of a number or an angle, at least 0 (chance: 0).
 
-    - `domain`, from the contents of all domains together;
+    - `domain`, from the contents of all domains together, where there are several;
     - each label that domains share: a class that every domain has with the same values, such as `digit`, or a
       number or angle: from the contents of all domains together, and from the styles of each domain alone,
       averaged over domains;
-    - each label that one domain alone shows, such as `x_colour`: from that domain's contents and styles. A
-      colour's three numbers and an angle's sine and cosine are one label, their R2 averaged.
+    - each label that one domain alone shows, such as `x_colour`, and each attribute of a single domain: from
+      that domain's contents and styles. A colour's three numbers and an angle's sine and cosine are one
+      label, their R2 averaged.
 
     probe/gap puts every score on a scale from 0 (chance) to 1 (perfect), takes of linear probe and MLP what
     knows more, and is the smallest of: content minus style for each shared label, style minus content for
@@ -95,8 +96,10 @@ class Numbers(Family):
         together, halves = np.concatenate(contents), np.tile(training, domains)
         has_style = self.view.model.has_style
         found: dict[str, float] = {}
-        where = class_scores(together, np.repeat(np.arange(domains), count), halves, seed)
-        gaps = [1 - self.note(found, "content/domain", 1 / domains, 1 / domains, where)]
+        gaps = []
+        if domains > 1:
+            where = class_scores(together, np.repeat(np.arange(domains), count), halves, seed)
+            gaps.append(1 - self.note(found, "content/domain", 1 / domains, 1 / domains, where))
         for name, label in self.shared(training):
             known = [self.target_of(label, domain) for domain in range(domains)]
             score, chance = score_of(label, known[0])
@@ -114,7 +117,7 @@ class Numbers(Family):
             if has_style:
                 scores = score(styles[label.domain], known, training, seed)
                 gaps.append(self.note(found, f"style/{name}", chance, 1, scores) - content)
-        if len(gaps) > 1:  # of the domain alone there is no gap
+        if len(gaps) > (domains > 1):  # of the domain alone there is no gap
             found["probe/gap"] = min(gaps)
             self.about["probe/gap"] = Meaning("probe/gap", GAP, 0, 1, "higher")
         return found
@@ -122,7 +125,7 @@ class Numbers(Family):
     def shared(self, training: np.ndarray) -> list[tuple[str, Label]]:
         """The labels of what domains share that can be probed: of classes `shared_classes`, also where the
         data say nothing of them, and numbers and angles that vary in every domain."""
-        knows = self.view.dataset.knows
+        knows = self.known_labels()
         others = {
             part
             for label in knows.values()
@@ -142,7 +145,7 @@ class Numbers(Family):
         """The labels of one domain alone that can be probed: classes with 2 to KINDS values that training
         has seen all of, and numbers and angles that vary."""
         found = []
-        for name, label in self.view.dataset.knows.items():
+        for name, label in self.known_labels().items():
             if label.domain is None or not self.varies(label, label.domain):
                 continue
             if label.kind == "class":
@@ -152,6 +155,14 @@ class Numbers(Family):
                     continue
             found.append((name, label))
         return found
+
+    def known_labels(self) -> dict[str, Label]:
+        """What the data say of their labels; the attributes of a single domain are for its style to say."""
+        data = self.view.dataset
+        own = data.attributes if len(data.domains) == 1 else ()
+        return {
+            name: label._replace(domain=0) if name in own else label for name, label in data.knows.items()
+        }
 
     def varies(self, label: Label, domain: int) -> bool:
         """Whether this domain has the label, with more than one value."""
