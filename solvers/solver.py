@@ -100,11 +100,6 @@ class Solver(Stepping):
         """Set `model`, `networks` (each through `place`) and `optimizers` (through `adam`)."""
         raise NotImplementedError
 
-    def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """One iteration; its losses by name, as detached scalar tensors on the device. Not every iteration
-        needs to have every loss: what is logged is the newest of each."""
-        raise NotImplementedError
-
     def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
         """A public checkpoint of this model in our form; the default knows none. Raises CheckpointError."""
         raise CheckpointError("it is no checkpoint of this program")
@@ -120,9 +115,7 @@ class Solver(Stepping):
     def train_in_run(self) -> None:
         """Train in the folder that the config means, with it locked."""
         t = self.training
-        if t.batch_size % self.world or t.batch_size // self.world < self.least_share:
-            shares = f"{self.world} processes, at least {self.least_share} each"
-            raise RunError(f"training.batch_size {t.batch_size} does not divide by {shares}")
+        self.check_batch()
         where = self.choose_run()
         assert self.run is not None
         with held(self.run) if self.rank == 0 else nullcontext():
@@ -132,6 +125,15 @@ class Solver(Stepping):
                     f"the checkpoint is of iteration {start}: raise training.max_iters above {t.max_iters}"
                 )
             self.train_from(start)
+
+    def check_batch(self) -> None:
+        """Whether each process and each part has its share. Raises RunError."""
+        t = self.training
+        share, left = divmod(t.batch_size, self.world * t.accumulate)
+        if left or share < self.least_share:
+            among = f"{self.world} processes" + (f" of {t.accumulate} parts" if t.accumulate > 1 else "")
+            what = f"{among}, at least {self.least_share} each"
+            raise RunError(f"training.batch_size {t.batch_size} does not divide by {what}")
 
     def train_from(self, start: int) -> None:
         """Train the networks as they are to max_iters, then test; only test where `start` is that."""
@@ -157,7 +159,7 @@ class Solver(Stepping):
             for iteration, raw in loader.iterate(start, t.max_iters):
                 self.doing = f"in iteration {iteration}"
                 self.set_time(iteration)
-                losses = self.train_step(loader.batch(raw), iteration)
+                losses = self.one_iteration(loader.batch(raw), iteration)
                 run.begun = True
                 watch.see(iteration, losses)
                 newest.update(losses)
