@@ -2,6 +2,7 @@
 and `train_step`."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,6 +41,7 @@ from solvers.run.checkpoint import (
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
+from solvers.run.lost import watched
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.shortage import told
@@ -109,7 +111,7 @@ class Solver(Stepping):
     def train(self) -> None:
         """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError,
         RunError, NonFiniteLoss, Shortage."""
-        with told(self.where):
+        with told(self.where), watched(self.where):
             self.train_in_run()
 
     def train_in_run(self) -> None:
@@ -178,20 +180,19 @@ class Solver(Stepping):
                     self.save(run, iteration, saving, validating)
                 if stopping:
                     break
-        distributed.barrier()
         if self.rank == 0:
-            self.finish(run, iteration)
+            write_pages(run, self.config)
+        distributed.barrier()
+        self.finish(run, iteration)
 
     def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
-        write_pages(run, self.config)
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
             self.reporter.say(f"{what} Go on with: training.resume_iters=latest {run.word}")
         elif self.config.test.after_training:
-            best = self.validation.best if self.config.test.select == "best" else None
-            choice = None
-            if best is not None:
+            choice, best = None, self.validation and self.validation.best
+            if distributed.from_first(self.config.test.select == "best" and best is not None):
                 latest = self.config.test.model_copy(update={"test_iters": "latest"})
                 iteration, choice = load_tested(self.load, run.root, latest, self.reporter.say)
             self.evaluate(run, iteration, choice)
@@ -283,7 +284,7 @@ class Solver(Stepping):
     def test(self) -> None:
         """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError,
         RunError, Shortage."""
-        with told(self.where):
+        with told(self.where), watched(self.where):
             self.test_in_run(self.config.test)
 
     def test_in_run(self, test: Test) -> None:
@@ -296,7 +297,7 @@ class Solver(Stepping):
             )
         iteration, choice = load_tested(self.load, found.root, test, self.reporter.say)
         if self.rank:
-            return
+            return self.evaluate(found, iteration, choice)
         if not found.config.exists():  # a bare checkpoint or a foreign run: a folder of our own
             found = new_run(self.config)
         with RunLock(found.root):
@@ -306,9 +307,12 @@ class Solver(Stepping):
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
         self.doing = "in test mode"
-        metrics = evaluate(self.view(self.test_set), run, iteration, choice)
-        write_pages(run, self.config)
-        self.reporter.results(metrics, run)
+        distributed.make_same(self.networks.values())
+        view = replace(self.view(self.test_set), share=(self.rank, self.world))
+        metrics = evaluate(view, run, iteration, choice)
+        if self.rank == 0:
+            write_pages(run, self.config)
+            self.reporter.results(metrics, run)
 
     def view(self, dataset: Dataset) -> View:
         """What test mode looks at."""
@@ -340,7 +344,7 @@ class Solver(Stepping):
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
-        """The images that training sees, for test mode, which runs on rank 0 alone. Raises DataError."""
+        """The images that training sees, for test mode. Raises DataError."""
         if self.train_set is not None:
             return self.train_set
         return training_sets(self.open_alone, self.config.data_folder, self.held_out)[0]

@@ -60,6 +60,7 @@ class Numbers(Family):
     """
 
     name = "realism"
+    kept = ("real", "made")
     question = QUESTIONS[4]
     needs = ("content",)
 

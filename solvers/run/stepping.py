@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from configs.keys.common import Config, Training
 from dataloader.dataset import Batch
-from solvers.run import distributed
+from solvers.run.batchnorm import share_statistics
+from solvers.run.gradients import average, averaged
 from solvers.run.parts import Parts
 
 
@@ -21,6 +22,7 @@ class Stepping:
     precision: torch.dtype
     scaler: torch.amp.GradScaler
     rank: int
+    world: int
     networks: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     in_parts: Parts | None = None  # while an iteration's batch is taken in parts
@@ -30,6 +32,8 @@ class Stepping:
         for."""
         on_gpu = self.device.type == "cuda"
         network.to(self.device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
+        if self.world > 1 and self.training.sync_batchnorm:
+            share_statistics(network)
         if self.config.compile:
             network.compile()
         return network
@@ -70,22 +74,25 @@ class Stepping:
             self.in_parts.update(backward, names, clip)
             return
         self.clear(names)
-        backward()
-        self.step(*names, clip=clip)
+        with averaged(self.optimizers[name] for name in names):
+            backward()
+        self.step(*names, clip=clip, averages=True)
 
     def clear(self, names: Iterable[str]) -> None:
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
 
-    def step(self, *names: str, clip: float | None = None) -> None:
-        """Average the gradients there are over processes, shorten each optimiser's to the norm `clip` where
-        one is given, and step the optimisers of these names. A loss came through `scaler.scale`."""
+    def step(self, *names: str, clip: float | None = None, averages: bool = False) -> None:
+        """Average the gradients there are over processes, unless they are `averages` already, shorten each
+        optimiser's to the norm `clip` where one is given, and step the optimisers of these names. A loss came
+        through `scaler.scale`."""
         for name in names:
             optimizer = self.optimizers[name]
             given = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if not given:
                 continue  # it holds still at this moment, as a mixture before its start
-            distributed.average_gradients(given)
+            if not averages:
+                average(given)
             if clip is not None:
                 self.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(given, clip)
