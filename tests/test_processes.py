@@ -31,7 +31,7 @@ def train(solver, batch_size, iterations):
     loader = TrainLoader(solver.train_set, batch_size, 0, solver.device, **ranks)
     for iteration, raw in loader.iterate(0, iterations):
         solver.set_time(iteration)
-        batch = loader.batch(raw)
+        batch = solver.train_set.render(raw, training=False)  # mirrored would be other images in each process
         images = tuple(x.to(torch.get_default_dtype()) for x in batch.images)
         yield solver.one_iteration(batch._replace(images=images), iteration)
 
@@ -94,6 +94,7 @@ def test_with_sync_batchnorm_several_processes_compute_what_one_does(
 
     def work(rank):
         torch.set_default_dtype(torch.float64)
+        torch.Tensor.float = torch.Tensor.double
         found = []
         for sync in (True, False):
             solver = solver_of(name, digits_folder)
@@ -199,7 +200,8 @@ def test_every_family_has_the_same_numbers_of_pairs_by_any_number_of_processes(d
 def test_attributes_are_measured_together(tmp_path):
     def work(rank):
         data = open_digits_attributes(tmp_path / "none", "test", 32)
-        view = view_of(Redrawer(data), data, 64, metrics=["attributes", "reconstruction"])
+        options = {"open_train": lambda: data, "classifier_iterations": 1}
+        view = view_of(Redrawer(data), data, 64, metrics=["attributes", "reconstruction"], **options)
         return measure(replace(view, share=(rank, distributed.world())))
 
     alone, two = (in_processes(world, work, tmp_path / str(world))[0] for world in (1, 2))
