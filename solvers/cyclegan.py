@@ -104,7 +104,8 @@ class CycleGANSolver(Solver):
         for pool, images in zip(self.pools.values(), made):
             coins = torch.rand(count, generator=draw) > 0.5
             places = torch.randint(len(pool.images), (count,), generator=draw)
-            chosen = pool.swap(distributed.gather(images), coins.to(self.device), places.to(self.device))
+            coins, places = (self.of_part(drawn).to(self.device) for drawn in (coins, places))
+            chosen = pool.swap(distributed.gather(images), coins, places)
             shown.append(chosen[self.rank :: self.world])
         return shown
 

@@ -63,7 +63,7 @@ class GMVAEDRITSolver(MDMMSolver):
         self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
         self.model.hold_mixture(iteration <= start)
         self.placed = bool(start) and iteration > start
-        if start and iteration == start + 1:
+        if start and iteration == start + 1 and self.begins:
             place_components(self.model, self.train_set, self.config.seed, self.device)
         return super().train_step(batch, iteration)
 

@@ -28,6 +28,8 @@ def kl_annealing(iteration: int, constant: float) -> float:
     return -math.expm1(-iteration / constant)
 
 
-def seed_iteration(seed: int, rank: int, iteration: int) -> None:
-    """Seed every generator that a training step draws from, by (seed, rank, iteration)."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, rank, iteration]).generate_state(1, np.uint64)[0]))
+def seed_iteration(seed: int, rank: int, iteration: int, part: int = 0) -> None:
+    """Seed every generator that a training step draws from, by (seed, rank, iteration), and of a part of a
+    batch, counted from 1, by its number."""
+    entropy = [seed, rank, iteration, *([part] if part else [])]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))

@@ -1,8 +1,8 @@
 """The Solver: one experiment's training loop and everything around it. A model's own solver adds `build`
 and `train_step`."""
 
-from collections.abc import Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -41,17 +41,19 @@ from solvers.run.checkpoint import (
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
+from solvers.run.lost import watched
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.shortage import told
 from solvers.run.signals import StopSignals
+from solvers.run.stepping import Stepping
 from solvers.run.watch import LossWatch, NonFiniteLoss, first_bad
 from solvers.schedules import learning_rate, seed_iteration
 from solvers.visualization.page import write_pages
 from solvers.visualization.pictures import fixed_batch, save_samples
 
 
-class Solver:
+class Solver(Stepping):
     """Trains and tests one experiment.
 
     A subclass sets `model` (the Translator), `networks` (all that a checkpoint holds, by name) and
@@ -100,72 +102,22 @@ class Solver:
         """Set `model`, `networks` (each through `place`) and `optimizers` (through `adam`)."""
         raise NotImplementedError
 
-    def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """One iteration; its losses by name, as detached scalar tensors on the device. Not every iteration
-        needs to have every loss: what is logged is the newest of each."""
-        raise NotImplementedError
-
     def import_checkpoint(self, state: dict[str, Any]) -> dict[str, Any]:
         """A public checkpoint of this model in our form; the default knows none. Raises CheckpointError."""
         raise CheckpointError("it is no checkpoint of this program")
-
-    # --- What it may use
-
-    def place(self, network: nn.Module) -> nn.Module:
-        """Move a network to the device, in the memory format and with the compilation that the config asks
-        for."""
-        on_gpu = self.device.type == "cuda"
-        network.to(self.device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
-        if self.config.compile:
-            network.compile()
-        return network
-
-    def adam(self, parameters: Iterable[nn.Parameter], lr_scale: float = 1.0) -> torch.optim.Adam:
-        """Adam as the config says; its learning rate, times `lr_scale`, is set anew each iteration."""
-        t = self.training
-        group, betas = {"params": list(parameters), "lr_scale": lr_scale}, (t.beta1, t.beta2)
-        return torch.optim.Adam([group], lr=t.lr, betas=betas, weight_decay=t.weight_decay, fused=True)
-
-    def autocast(self) -> torch.autocast:
-        """The networks' precision. Losses belong outside, in float32."""
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
-
-    def update(self, loss: Tensor, *names: str, clip: float | None = None) -> None:
-        """Clear gradients, go backward from `loss`, and `step` the optimisers of these names."""
-        for name in names:
-            self.optimizers[name].zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.step(*names, clip=clip)
-
-    def step(self, *names: str, clip: float | None = None) -> None:
-        """Average the gradients there are over processes, shorten each optimiser's to the norm `clip` where
-        one is given, and step the optimisers of these names. A loss came through `scaler.scale`."""
-        for name in names:
-            optimizer = self.optimizers[name]
-            given = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            if not given:
-                continue  # it holds still at this moment, as a mixture before its start
-            distributed.average_gradients(given)
-            if clip is not None:
-                self.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(given, clip)
-            self.scaler.step(optimizer)
-        self.scaler.update()
 
     # --- Training
 
     def train(self) -> None:
         """Train from the start or from a checkpoint to max_iters, then test. Raises CheckpointError,
         RunError, NonFiniteLoss, Shortage."""
-        with told(self.where):
+        with told(self.where), watched(self.where):
             self.train_in_run()
 
     def train_in_run(self) -> None:
         """Train in the folder that the config means, with it locked."""
         t = self.training
-        if t.batch_size % self.world or t.batch_size // self.world < self.least_share:
-            shares = f"{self.world} processes, at least {self.least_share} each"
-            raise RunError(f"training.batch_size {t.batch_size} does not divide by {shares}")
+        self.check_batch()
         where = self.choose_run()
         assert self.run is not None
         with held(self.run) if self.rank == 0 else nullcontext():
@@ -175,6 +127,15 @@ class Solver:
                     f"the checkpoint is of iteration {start}: raise training.max_iters above {t.max_iters}"
                 )
             self.train_from(start)
+
+    def check_batch(self) -> None:
+        """Whether each process and each part has its share. Raises RunError."""
+        t = self.training
+        share, left = divmod(t.batch_size, self.world * t.accumulate)
+        if left or share < self.least_share:
+            among = f"{self.world} processes" + (f" of {t.accumulate} parts" if t.accumulate > 1 else "")
+            what = f"{among}, at least {self.least_share} each"
+            raise RunError(f"training.batch_size {t.batch_size} does not divide by {what}")
 
     def train_from(self, start: int) -> None:
         """Train the networks as they are to max_iters, then test; only test where `start` is that."""
@@ -200,7 +161,7 @@ class Solver:
             for iteration, raw in loader.iterate(start, t.max_iters):
                 self.doing = f"in iteration {iteration}"
                 self.set_time(iteration)
-                losses = self.train_step(loader.batch(raw), iteration)
+                losses = self.one_iteration(loader.batch(raw), iteration)
                 run.begun = True
                 watch.see(iteration, losses)
                 newest.update(losses)
@@ -219,20 +180,19 @@ class Solver:
                     self.save(run, iteration, saving, validating)
                 if stopping:
                     break
-        distributed.barrier()
         if self.rank == 0:
-            self.finish(run, iteration)
+            write_pages(run, self.config)
+        distributed.barrier()
+        self.finish(run, iteration)
 
     def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
-        write_pages(run, self.config)
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
             self.reporter.say(f"{what} Go on with: training.resume_iters=latest {run.word}")
         elif self.config.test.after_training:
-            best = self.validation.best if self.config.test.select == "best" else None
-            choice = None
-            if best is not None:
+            choice, best = None, self.validation and self.validation.best
+            if distributed.from_first(self.config.test.select == "best" and best is not None):
                 latest = self.config.test.model_copy(update={"test_iters": "latest"})
                 iteration, choice = load_tested(self.load, run.root, latest, self.reporter.say)
             self.evaluate(run, iteration, choice)
@@ -324,7 +284,7 @@ class Solver:
     def test(self) -> None:
         """Test the checkpoint that `test.test_path` and `test.test_iters` name. Raises CheckpointError,
         RunError, Shortage."""
-        with told(self.where):
+        with told(self.where), watched(self.where):
             self.test_in_run(self.config.test)
 
     def test_in_run(self, test: Test) -> None:
@@ -337,7 +297,7 @@ class Solver:
             )
         iteration, choice = load_tested(self.load, found.root, test, self.reporter.say)
         if self.rank:
-            return
+            return self.evaluate(found, iteration, choice)
         if not found.config.exists():  # a bare checkpoint or a foreign run: a folder of our own
             found = new_run(self.config)
         with RunLock(found.root):
@@ -347,9 +307,12 @@ class Solver:
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
         self.doing = "in test mode"
-        metrics = evaluate(self.view(self.test_set), run, iteration, choice)
-        write_pages(run, self.config)
-        self.reporter.results(metrics, run)
+        distributed.make_same(self.networks.values())
+        view = replace(self.view(self.test_set), share=(self.rank, self.world))
+        metrics = evaluate(view, run, iteration, choice)
+        if self.rank == 0:
+            write_pages(run, self.config)
+            self.reporter.results(metrics, run)
 
     def view(self, dataset: Dataset) -> View:
         """What test mode looks at."""
@@ -381,7 +344,7 @@ class Solver:
         return open_dataset(data.opener, config.data_folder, split, config.size, **data.options)
 
     def training_split(self) -> Dataset:
-        """The images that training sees, for test mode, which runs on rank 0 alone. Raises DataError."""
+        """The images that training sees, for test mode. Raises DataError."""
         if self.train_set is not None:
             return self.train_set
         return training_sets(self.open_alone, self.config.data_folder, self.held_out)[0]

@@ -91,10 +91,9 @@ class VAEGANSolver(Solver):
         of_dec = grad(made, params["dec"], t.gamma * by_like - by_gan, retain_graph=True)
         (at_z,) = grad(made, z, by_like)
         of_enc = grad((z, scale(t.kl_weight * kl)), params["enc"], (at_z, None))
-        for name, gradients in (("enc", of_enc), ("dec", of_dec), ("dis", of_dis)):
-            for parameter, gradient in zip(params[name], gradients):
-                parameter.grad = gradient
-        self.step("enc", *self.who_learns(real, (rebuilt + drawn) / 2))
+        gradients = {"enc": of_enc, "dec": of_dec, "dis": of_dis}
+        learning = ("enc", *self.who_learns(real, (rebuilt + drawn) / 2))
+        self.give({name: zip(params[name], gradients[name]) for name in learning})
         losses = {"like": like, "kl": kl, "gan_real": real, "gan_rec": rebuilt, "gan_prior": drawn}
         return {name: loss.detach() for name, loss in losses.items()}
 

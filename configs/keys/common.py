@@ -95,6 +95,14 @@ class Training(Section):
     folder of such. Empty: run_dir, or the newest run of this id."""
     batch_size: Count = 16
     """Images (pairs, for paired data) per iteration, over all processes together."""
+    accumulate: Count = 1
+    """Equal parts that an iteration's batch is taken in, one after the other, with gradients averaged: memory
+    for a part alone, for more time. The step is that of the whole batch to rounding, but for what is no mean
+    over images: BatchNorm's statistics and mode seeking are of each part, images swap attributes and places
+    within one, and its noise is another draw of the same distribution."""
+    sync_batchnorm: Flag = True
+    """Of several processes: BatchNorm takes the statistics of the whole batch, as one process does, rather
+    than those of each one's share."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Learning rate of Adam."""
     weight_decay: Weight = 0.0

@@ -1,8 +1,8 @@
 """VAE/GAN's keys (arXiv 1512.09300)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.keys.common import Config, Count, MultiplesOf8, Network, Training, Weight, Whole
 
@@ -34,6 +34,12 @@ class VAEGANTraining(Training):
     attribute_images: Annotated[Whole, Field(ge=2)] = 4_000
     """Training images, evenly spread, whose latents are averaged for the attribute vectors, at most; anew
     for each grid, validation and checkpoint."""
+
+    @model_validator(mode="after")
+    def _who_learns_is_seen_in_a_whole_batch(self) -> Self:
+        if self.margin is not None and self.accumulate > 1:
+            raise ValueError("accumulate 1 with a margin, which looks at the losses of a whole batch")
+        return self
 
 
 class VAEGANNetwork(Network):

@@ -216,6 +216,7 @@ def try_out(solver: Solver, run: RunFolder, found: Findings) -> None:
     counts = {name: sum(p.numel() for p in net.parameters()) for name, net in solver.networks.items()}
     each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     found.say("parameters", f"{sum(counts.values()):,} ({each})")
+    solver.check_batch()
     run.create(config, versions())
     seconds, count = iterations(solver)
     found.say("iteration", f"{seconds:.3g} s, of {count} after the first, on {device}")
@@ -256,7 +257,7 @@ def iterations(solver: Solver) -> tuple[float, int]:
     done, began = 0, 0.0
     for iteration, raw in loader.iterate(0, MOST_ITERATIONS):
         solver.set_time(iteration)
-        losses = solver.train_step(loader.batch(raw), iteration)
+        losses = solver.one_iteration(loader.batch(raw), iteration)
         for name, loss in losses.items():
             if not torch.isfinite(loss):  # on a GPU this waits for it, too
                 raise NonFiniteLoss(f"loss {name} became NaN or infinite at iteration {iteration}")

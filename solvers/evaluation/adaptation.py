@@ -91,6 +91,7 @@ class Numbers(Family):
     """
 
     name = "adaptation"
+    kept = ("tested",)
     question = QUESTIONS[6]
     needs = ("content",)
 

@@ -37,6 +37,7 @@ class Numbers(Family):
     (StarGAN, CVPR 2018, table 3, where there is one group)."""
 
     name = "attributes"
+    kept = ("found",)
     question = QUESTIONS[3]
 
     def __init__(self, view: View):

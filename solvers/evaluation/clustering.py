@@ -19,6 +19,7 @@ class Numbers(Family):
     be, one to one. Besides, clustering/components/x, how many components are the likeliest of some image."""
 
     name = "clustering"
+    kept = ("components", "labels")
     question = QUESTIONS[2]
     needs = ("components",)
 

@@ -29,7 +29,8 @@ IN_MEMORY = 1 << 28  # bytes of one `Rows`; what is larger is kept in a file
 class View:
     """What is looked at and how. `model` is in eval mode; `open_train` gives the training split, which few
     families need; `say` tells a person what takes long; `cache` is a folder for what takes long to make and
-    depends on the data alone, None where there is none. `made` is what families make for each other."""
+    depends on the data alone, None where there is none. `share` is (rank, world) of processes that look
+    together. `made` is what families make for each other."""
 
     model: Translator
     dataset: Dataset
@@ -40,6 +41,7 @@ class View:
     say: Callable[[str], None] = lambda line: None
     cache: Path | None = None
     split: str = "test"
+    share: tuple[int, int] = (0, 1)
     made: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -63,16 +65,22 @@ class View:
         return f"{self.domains[source]}_to_{self.domains[target]}"
 
     def parts(self) -> Iterator["Part"]:
-        """The whole split in batches: item 0 upwards of every domain side by side. A batch has an even number
-        of items, but for the last, which is never alone: items 2n and 2n + 1 are always together."""
-        size, longest = max(2, self.settings.batch_size // 2 * 2), max(self.counts)
-        first, seen = 0, SeenStyles(self)
-        while first < longest:
-            last = min(first + size, longest)
-            last = longest if longest - last == 1 else last
-            items = tuple(np.arange(min(first, count), min(last, count)) for count in self.counts)
+        """The split in batches, of several processes a run of them: item 0 upwards of every domain side by
+        side."""
+        seen, (rank, world), count = Seen(self), self.share, len(self.batches)
+        for items in self.batches[count * rank // world : count * (rank + 1) // world]:
             yield Part(self, items, seen)
-            first = last
+
+    @cached_property
+    def batches(self) -> list[tuple[np.ndarray, ...]]:
+        """The items of each domain that every batch of the whole split has. They are an even number, but for
+        the last, which is never alone: items 2n and 2n + 1 are always together."""
+        size, longest = max(2, self.settings.batch_size // 2 * 2), max(self.counts)
+        ends = [*range(size, longest - 1, size), longest]
+        return [
+            tuple(np.arange(min(first, count), min(last, count)) for count in self.counts)
+            for first, last in zip([0, *ends], ends)
+        ]
 
     def references_of(self, items: np.ndarray, source: int, target: int) -> np.ndarray:
         """The images of `target` that give these images of `source` a style, none of them its partner: of
@@ -105,29 +113,40 @@ class View:
         return torch.cat(drawn)
 
 
-class SeenStyles:
-    """The styles of every domain, as far as the split was looked at; for references in unpaired data, whose
-    domains may have different lengths."""
+class Seen:
+    """Something of every image, such as its style, as far as the split was looked at; for references in
+    unpaired data, whose domains may have different lengths."""
 
     def __init__(self, view: View):
         self.view = view
-        self.rows = [Rows(count) for count in view.counts]
-        self.until = [0] * len(view.counts)
+        self.rows: dict[tuple[str, int], Rows] = {}
 
-    def of(self, part: "Part", items: np.ndarray, domain: int) -> Tensor:
-        """The styles of these items, which `part` or parts before it hold."""
+    def see(self, part: "Part", what: str, domain: int, of: Callable[["Part"], Tensor]) -> "Rows":
+        """Keep what `of` makes of the part's images of a domain, once."""
+        rows = self.rows.setdefault((what, domain), Rows(self.view.counts[domain]))
         mine = part.items[domain]
-        if len(mine) and self.until[domain] <= mine[0]:
-            self.rows[domain].put(mine, part.style(domain))
-            self.until[domain] = mine[-1] + 1
-        return torch.from_numpy(self.rows[domain].array[items]).to(self.view.device)
+        if len(mine) and not rows.has[mine[0]]:
+            rows.put(mine, of(part))
+        return rows
+
+    def of(
+        self, part: "Part", items: np.ndarray, what: str, domain: int, of: Callable[["Part"], Tensor]
+    ) -> Tensor:
+        """That of these items. Those that neither `part` holds nor a part that was seen before it are in
+        batches of other processes, which are made here, too."""
+        rows = self.see(part, what, domain, of)
+        missing = items[~rows.has[items]]
+        for batch in self.view.batches if len(missing) else ():
+            if np.isin(batch[domain], missing).any():
+                self.see(Part(self.view, batch, self), what, domain, of)
+        return torch.from_numpy(rows.array[items]).to(self.view.device)
 
 
 class Part:
     """One batch of the split. `items[d]` are the numbers of the images of domain d that it holds, none where
     the domain has fewer than others; everything else is computed on first need and once."""
 
-    def __init__(self, view: View, items: tuple[np.ndarray, ...], seen: SeenStyles):
+    def __init__(self, view: View, items: tuple[np.ndarray, ...], seen: Seen):
         self.view, self.items, self.seen = view, items, seen
         paired = len(view.dataset.streams) == 1
         indices = items[:1] if paired else [item if len(item) else np.zeros(1, int) for item in items]
@@ -208,7 +227,7 @@ class Part:
         if len(self.view.dataset.streams) == 1:
             places = torch.from_numpy(references - self.items[source][0])
             return self.style(target)[places.to(self.view.device)]
-        return self.seen.of(self, references, target)
+        return self.seen.of(self, references, "style", target, lambda part: part.style(target))
 
     def some_in_style(self, kind: str, source: int, target: int, mine: Tensor) -> Tensor:
         """Some images of `source` (their places in this part, one or more) in `target`, with styles of this
@@ -237,12 +256,18 @@ class Rows:
     def __init__(self, count: int):
         self.count = count
         self.array: np.ndarray | None = None
+        self.has = np.zeros(count, bool)  # which rows were filled
 
     def put(self, places: np.ndarray | slice, values: Tensor | np.ndarray) -> None:
         values = values.cpu().numpy() if isinstance(values, Tensor) else values
         if self.array is None:
             self.array = self._new((self.count, *values.shape[1:]), values.dtype)
         self.array[places] = values
+        self.has[places] = True
+
+    def written(self) -> np.ndarray:
+        """The rows that were filled, in ascending order."""
+        return np.flatnonzero(self.has)
 
     @staticmethod
     def _new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

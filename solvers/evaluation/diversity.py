@@ -29,6 +29,7 @@ class Numbers(Family):
     same under diversity/lpips with test.lpips. L1 is a mean over pixels in [-1, 1]: 0 to 2."""
 
     name = "diversity"
+    kept = ("found", "real")
     question = QUESTIONS[5]
     needs = ("content", "prior")
 

@@ -9,6 +9,7 @@ import torch
 from dataloader.domains import spread
 from solvers.evaluation.codes import Part, Rows, View
 from solvers.evaluation.family import Family, chosen
+from solvers.evaluation.shares import first_alone, gather
 from solvers.run.folder import RunFolder, write_whole
 from solvers.visualization.grids import save_png
 from solvers.visualization.pictures import save_pictures
@@ -20,14 +21,16 @@ STYLES_SHOWN = 400  # of each domain, at most
 def evaluate(
     view: View, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None
 ) -> dict[str, float]:
-    """Grids and metrics.json in run.results, in eval mode and float32, the same for the same checkpoint.
-    `choice` says how that of this `iteration` was chosen, where it is not the last. Raises DataError,
-    RunError."""
+    """Grids and metrics.json in run.results, in eval mode and float32, the same for the same checkpoint. Of
+    several processes all look and the first writes; the others have no numbers. `choice` says how that of
+    this `iteration` was chosen, where it is not the last. Raises DataError, RunError."""
     view.model.eval()
     for reason in view.model.missing.values():
         view.say(f"Left out: {reason}")
-    save_pictures(view.model, view.dataset, view.seed, run.results, view.device)
     plot = StyleSpace(view) if view.model.components and view.model.has_style else None
+    if view.share[0]:
+        return measure(view, plot)[0]
+    save_pictures(view.model, view.dataset, view.seed, run.results, view.device)
     metrics, protocol = measure(view, plot)
     protocol["checkpoint"] = {"iteration": iteration, **(choice or {"chosen": "last"})}
     if plot is not None:
@@ -41,14 +44,21 @@ def evaluate(
 
 def measure(view: View, *watching: Any) -> tuple[dict[str, float], dict[str, Any]]:
     """The numbers of the families that test.metrics names, by flat names, and what a reader should know of
-    them. Each image is read and encoded once, whoever looks; `watching` look on too."""
+    them. Each image is read and encoded once, whoever looks; `watching` look on too. Of several processes the
+    first has the numbers."""
     left_out, families = {}, []
-    for family in chosen(view.settings):
-        if (reason := family.why_not(view)) is not None:
-            left_out[family.name] = reason
-        else:
-            families.append(family(view))
-    look(view, *families, *(one for one in watching if one is not None))
+    with first_alone(view.share):  # it packs data and trains classifiers, which the others then find
+        for family in chosen(view.settings):
+            if (reason := family.why_not(view)) is not None:
+                left_out[family.name] = reason
+            else:
+                families.append(family(view))
+    everyone = [*families, *(one for one in watching if one is not None)]
+    look(view, *everyone)
+    if view.share[1] > 1:
+        gather(everyone)
+    if view.share[0]:
+        return {}, {}
     numbers = {name: value for family in families for name, value in family.numbers().items()}
     if left_out:
         view.say("Left out: " + "; ".join(f"{name} ({reason})" for name, reason in left_out.items()))
@@ -86,6 +96,8 @@ def meanings(families: list[Family], numbers: dict[str, float]) -> dict[str, dic
 
 class StyleSpace:
     """Collects the styles of some images of each domain, and their likeliest components, for a plot."""
+
+    kept = ("styles", "components")
 
     def __init__(self, view: View):
         self.view = view

@@ -50,6 +50,7 @@ class Family:
     name: ClassVar[str]  # by which test.metrics chooses it
     question: ClassVar[str]
     needs: ClassVar[Collection[str]] = ()  # of NEEDS
+    kept: ClassVar[Collection[str]]  # attributes that `see` adds to and nothing else: see shares.pieces
 
     def __init__(self, view: View):
         self.view = view

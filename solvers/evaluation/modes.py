@@ -20,6 +20,7 @@ class Numbers(Family):
     mode, which counts in the distance as a mode that y lacks."""
 
     name = "modes"
+    kept = ("truth", "made")
     question = QUESTIONS[5]
     needs = ("content", "prior")
 

@@ -61,6 +61,7 @@ class Numbers(Family):
     """
 
     name = "probes"
+    kept = ("contents", "styles", "seen")
     question = QUESTIONS[2]
     needs = ("content", "codes", "codes of all")
 
@@ -70,7 +71,8 @@ class Numbers(Family):
         self.index = draw.permutation(min(view.counts))[:IMAGES]
         domains = range(len(view.domains))
         self.contents, self.styles = ([Rows(len(self.index)) for _ in domains] for _ in range(2))
-        self.labels: list[dict[str, np.ndarray]] = [{} for _ in domains]
+        self.seen: list[dict[str, Rows]] = [{} for _ in domains]
+        self.labels: list[dict[str, np.ndarray]] = []  # that were seen
         self.about: dict[str, Meaning] = {}
 
     @classmethod
@@ -86,11 +88,12 @@ class Numbers(Family):
             if self.view.model.has_style:
                 self.styles[domain].put(places, features(part.style(domain)[mine]))
             for name, values in part.labels[domain].items():
-                known = self.labels[domain].setdefault(name, np.zeros(len(self.index), int))
-                known[places] = values[mine].cpu().numpy()
+                known = self.seen[domain].setdefault(name, Rows(len(self.index)))
+                known.put(places, values[mine].cpu().numpy().astype(int))
 
     def numbers(self) -> dict[str, float]:
         count, domains = len(self.index), len(self.view.domains)
+        self.labels = [{name: rows.array for name, rows in seen.items()} for seen in self.seen]
         training, seed = np.arange(count) < count // 2, self.view.seed
         contents, styles = ([rows.array for rows in side] for side in (self.contents, self.styles))
         together, halves = np.concatenate(contents), np.tile(training, domains)

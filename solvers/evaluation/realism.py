@@ -21,6 +21,7 @@ from solvers.run.torchvision_shim import import_torchmetrics
 SMALLEST = 10  # images of each domain, for anything to be said
 SUBSETS, SUBSET = 20, 500  # of KID: how many, and of how many images at most
 NEAR, WIDE = 3, 5  # neighbours: of precision and recall, of density and coverage
+ALONE = {"sync_on_compute": False}  # the first of several processes has all features
 OWN_SCALE = "classifier"  # its features are divided by the root mean square of the real images'
 BLOCK = 1000  # rows of distances held at a time
 SLACK = 1e-12  # of the features' squared norm, by which equal ones may seem apart
@@ -60,6 +61,7 @@ class Numbers(Family):
     """
 
     name = "realism"
+    kept = ("real", "made")
     question = QUESTIONS[4]
     needs = ("content",)
 
@@ -186,7 +188,7 @@ class Given(nn.Module):
 
 def fid(real: Tensor, made: Tensor) -> float:
     kind = import_torchmetrics("image.fid").FrechetInceptionDistance
-    return result_of(lambda: kind(Given(real.shape[1])), real, made)
+    return result_of(lambda: kind(Given(real.shape[1]), **ALONE), real, made)
 
 
 def kid(real: Tensor, made: Tensor, seed: int) -> float:
@@ -195,7 +197,9 @@ def kid(real: Tensor, made: Tensor, seed: int) -> float:
     kind = import_torchmetrics("image.kid").KernelInceptionDistance
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return result_of(lambda: kind(Given(real.shape[1]), subsets=SUBSETS, subset_size=size), real, made)
+        return result_of(
+            lambda: kind(Given(real.shape[1]), subsets=SUBSETS, subset_size=size, **ALONE), real, made
+        )
 
 
 def subset_size(count: int) -> int:

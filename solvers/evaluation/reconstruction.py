@@ -24,6 +24,7 @@ class Numbers(Family):
     ssim, and as lpips with test.lpips."""
 
     name = "reconstruction"
+    kept = ("errors",)
     question = QUESTIONS[1]
     needs = ("content",)
 

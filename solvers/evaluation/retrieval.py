@@ -19,13 +19,14 @@ class Numbers(Family):
     partner is among the five nearest."""
 
     name = "retrieval"
+    kept = ("labels", "codes")
     question = QUESTIONS[0]
     needs = ("content", "codes", "codes of all")
 
     def __init__(self, view: View):
         super().__init__(view)
         count = len(view.dataset)
-        self.ids = [np.arange(count), np.arange(count)]
+        self.labels = [Rows(count) for _ in range(2)]
         self.codes = {"shared": [Rows(count) for _ in range(2)]}
         if view.model.has_style:
             self.codes["exclusive"] = [Rows(count) for _ in range(2)]
@@ -41,7 +42,12 @@ class Numbers(Family):
             if "exclusive" in self.codes:
                 self.codes["exclusive"][domain].put(items, part.style(domain).float().flatten(1))
             if label:
-                self.ids[domain][items] = part.labels[domain][label].cpu().numpy()
+                self.labels[domain].put(items, part.labels[domain][label])
+
+    @property
+    def ids(self) -> list[np.ndarray]:
+        """Of each domain's images: equal numbers are partners."""
+        return [np.arange(len(rows)) if rows.array is None else rows.array for rows in self.labels]
 
     def numbers(self) -> dict[str, float]:
         found = {}

@@ -2,6 +2,7 @@
 label that a classifier of real images reads in them, and a colour that is measured in them."""
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dataloader.dataset import Dataset
 from dataloader.domains import count_of, in_batches, one_domain, spread
 from solvers.evaluation.classifier import IMAGES as TRAINED_ON
 from solvers.evaluation.classifier import target_classifier
-from solvers.evaluation.codes import Part, Rows, View
+from solvers.evaluation.codes import Part, View
 from solvers.evaluation.family import QUESTIONS, Family, Meaning
 
 IMAGES = 2000  # of each direction and domain, at most
@@ -34,6 +35,7 @@ class Numbers(Family):
     """
 
     name = "translation"
+    kept = ("found",)
     question = QUESTIONS[3]
     needs = ("content",)
 
@@ -48,7 +50,6 @@ class Numbers(Family):
             for label in self.labels
         }
         self.index = [spread(count, IMAGES) for count in view.counts]
-        self.asked = [Rows(count) for count in view.counts]  # the colours of images, true ones
         self.found: dict[str, list[Tensor]] = defaultdict(list)
 
     @classmethod
@@ -69,13 +70,13 @@ class Numbers(Family):
     def see(self, part: Part) -> None:
         for domain in self.targets:
             if domain in self.colours and len(part.items[domain]):
-                self.asked[domain].put(part.items[domain], true_colours(part, domain))
+                part.seen.see(part, "colour", domain, partial(true_colours, domain=domain))
             places, mine = part.chosen(domain, self.index[domain])
             if len(places):
                 end = f"real_{self.view.domains[domain]}"
                 items = part.items[domain][mine.cpu().numpy()]
                 self.judge(part.images[domain][mine], domain, part.labels[domain], mine, end)
-                self.measure(part.images[domain][mine], domain, items, end)
+                self.measure(part, part.images[domain][mine], domain, items, end)
         for source, target in self.view.model.directions:
             if len(part.items[source]):
                 self.see_direction(part, source, target)
@@ -97,7 +98,8 @@ class Numbers(Family):
             made = part.some_in_style("reference", source, target, mine)
             self.judge(made, target, part.labels[source], mine, f"reference/{way}")
             items = part.items[source][mine.cpu().numpy()]
-            self.measure(made, target, self.view.references_of(items, source, target), f"reference/{way}")
+            references = self.view.references_of(items, source, target)
+            self.measure(part, made, target, references, f"reference/{way}")
 
     def judge(self, images: Tensor, domain: int, labels: dict[str, Tensor], mine: Tensor, end: str) -> None:
         """Whether each of these pictures, as of this domain, is read as the label says."""
@@ -106,10 +108,10 @@ class Numbers(Family):
             right = guess == labels[label].to(guess.device)[mine]
             self.found[f"translation/{label}/{end}"].append(right.cpu())
 
-    def measure(self, images: Tensor, domain: int, items: np.ndarray, end: str) -> None:
+    def measure(self, part: Part, images: Tensor, domain: int, items: np.ndarray, end: str) -> None:
         """How far the colours of these pictures are from those that the images of these numbers have."""
         if domain in self.colours:
-            asked = torch.from_numpy(self.asked[domain].array[items])
+            asked = part.seen.of(part, items, "colour", domain, partial(true_colours, domain=domain)).cpu()
             error = (self.view.dataset.colour_of(images, domain).cpu() - asked).abs().mean(dim=1)
             self.found[f"translation/colour_error/{end}"].append(error)
 

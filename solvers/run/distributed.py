@@ -1,24 +1,30 @@
-"""Several processes, started by torchrun: who we are, averaged gradients, and a barrier. One process needs
-none of it."""
+"""Several processes, started by torchrun: who we are, and what passes between them. One process needs none
+of it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from solvers.run import lost
 from solvers.run.folder import RunError
 
 ANNOUNCED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # all of them by torchrun
+PATIENCE = timedelta(hours=2)  # of those who wait while the first process validates or draws grids
 
 
 def start(device: torch.device) -> None:
     """Join the group that torchrun announced in the environment, if it did. Raises RunError."""
     if world() == 1 or dist.is_initialized():
         return
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group(backend, timeout=PATIENCE)
+        lost.start(os.environ["MASTER_ADDR"], announced("MASTER_PORT", 0), rank(), world())
     except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise RunError(f"cannot join the {world()} processes that {ANNOUNCED} announce: {reason}") from None
@@ -26,6 +32,7 @@ def start(device: torch.device) -> None:
 
 def stop() -> None:
     if dist.is_initialized():
+        lost.stop()
         dist.destroy_process_group()
 
 
@@ -67,18 +74,6 @@ def barrier() -> None:
         dist.barrier()
 
 
-def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its mean over the processes, in one reduction of all of them together."""
-    if not dist.is_initialized():
-        return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
-    dist.all_reduce(flat)
-    flat /= world()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients])):
-        gradient.copy_(mean.view_as(gradient))
-
-
 def gather(share: torch.Tensor) -> torch.Tensor:
     """The shares [n, ...] of all processes as one batch [n * world, ...], of which process r has items r,
     r + world and so on, as TrainLoader deals them. No gradient goes through it."""
@@ -96,3 +91,40 @@ def largest(number: int, device: torch.device) -> int:
     most = torch.tensor(number, device=device)
     dist.all_reduce(most, op=dist.ReduceOp.MAX)
     return int(most)
+
+
+def from_first(value: Any) -> Any:
+    """The first process's value, in all; anything that can be pickled."""
+    if not dist.is_initialized():
+        return value
+    given = [value]
+    dist.broadcast_object_list(given)
+    return given[0]
+
+
+def to_first(pieces: Iterable[Any]) -> Iterator[Any]:
+    """In the first process, the other processes' pieces, those of one after those of another, each piece when
+    it is asked for; in the others nothing, after theirs are sent. Anything that can be pickled."""
+    if not dist.is_initialized():
+        return
+    if rank():
+        for piece in pieces:
+            dist.send_object_list([[piece]], dst=0)
+        dist.send_object_list([[]], dst=0)
+        return
+    for other in range(1, world()):
+        while True:
+            given = [None]
+            dist.recv_object_list(given, src=other)
+            if not given[0]:
+                break
+            yield given[0][0]
+
+
+@torch.no_grad()
+def make_same(networks: Iterable[nn.Module]) -> None:
+    """Give all processes the first one's weights and buffers."""
+    if dist.is_initialized():
+        for network in networks:
+            for tensor in network.state_dict().values():
+                dist.broadcast(tensor, src=0)

@@ -1,0 +1,119 @@
+"""What a model's solver builds its networks and steps with: where they are placed, how they learn."""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from configs.keys.common import Config, Training
+from dataloader.dataset import Batch
+from solvers.run.batchnorm import share_statistics
+from solvers.run.gradients import average, averaged
+from solvers.run.parts import Parts
+
+
+class Stepping:
+    """The part of a Solver that a model's own may use."""
+
+    config: Config
+    training: Training
+    device: torch.device
+    precision: torch.dtype
+    scaler: torch.amp.GradScaler
+    rank: int
+    world: int
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    in_parts: Parts | None = None  # while an iteration's batch is taken in parts
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Move a network to the device, in the memory format and with the compilation that the config asks
+        for."""
+        on_gpu = self.device.type == "cuda"
+        network.to(self.device, memory_format=torch.channels_last if on_gpu else torch.contiguous_format)
+        if self.world > 1 and self.training.sync_batchnorm:
+            share_statistics(network)
+        if self.config.compile:
+            network.compile()
+        return network
+
+    def adam(self, parameters: Iterable[nn.Parameter], lr_scale: float = 1.0) -> torch.optim.Adam:
+        """Adam as the config says; its learning rate, times `lr_scale`, is set anew each iteration."""
+        t = self.training
+        group, betas = {"params": list(parameters), "lr_scale": lr_scale}, (t.beta1, t.beta2)
+        return torch.optim.Adam([group], lr=t.lr, betas=betas, weight_decay=t.weight_decay, fused=True)
+
+    def autocast(self) -> torch.autocast:
+        """The networks' precision. Losses belong outside, in float32."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        """One iteration; its losses by name, as detached scalar tensors on the device. Not every iteration
+        needs to have every loss: what is logged is the newest of each."""
+        raise NotImplementedError
+
+    def update(self, loss: Tensor, *names: str, clip: float | None = None) -> None:
+        """Clear gradients, go backward from `loss`, and `step` the optimisers of these names."""
+        share = loss if self.in_parts is None else loss / self.in_parts.count
+        self.learn(lambda: self.scaler.scale(share).backward(), *names, clip=clip)
+
+    def give(self, gradients: Mapping[str, Iterable[tuple[nn.Parameter, Tensor]]]) -> None:
+        """Clear gradients, take these, by optimiser, and `step`. They came through `scaler.scale`."""
+
+        def add() -> None:
+            for parameter, gradient in chain.from_iterable(gradients.values()):
+                share = gradient if self.in_parts is None else gradient / self.in_parts.count
+                parameter.grad = share if parameter.grad is None else parameter.grad + share
+
+        self.learn(add, *gradients)
+
+    def learn(self, backward: Callable[[], None], *names: str, clip: float | None = None) -> None:
+        """One update, to whose gradients `backward` adds: at once, or when all parts of the batch did."""
+        if self.in_parts is not None:
+            self.in_parts.update(backward, names, clip)
+            return
+        self.clear(names)
+        with averaged(self.optimizers[name] for name in names):
+            backward()
+        self.step(*names, clip=clip, averages=True)
+
+    def clear(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.optimizers[name].zero_grad(set_to_none=True)
+
+    def step(self, *names: str, clip: float | None = None, averages: bool = False) -> None:
+        """Average the gradients there are over processes, unless they are `averages` already, shorten each
+        optimiser's to the norm `clip` where one is given, and step the optimisers of these names. A loss came
+        through `scaler.scale`."""
+        for name in names:
+            optimizer = self.optimizers[name]
+            given = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            if not given:
+                continue  # it holds still at this moment, as a mixture before its start
+            if not averages:
+                average(given)
+            if clip is not None:
+                self.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(given, clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
+
+    def one_iteration(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
+        """`train_step`, of the whole batch or, with training.accumulate, of its parts."""
+        if self.training.accumulate == 1:
+            return self.train_step(batch, iteration)
+        self.in_parts = Parts(self, self.training.accumulate)
+        try:
+            return self.in_parts.run(batch, iteration)
+        finally:
+            self.in_parts = None
+
+    @property
+    def begins(self) -> bool:
+        """Whether what an iteration does once, before its first update, is to be done now."""
+        return self.in_parts is None or (self.in_parts.wanted == 1 and self.in_parts.number == 0)
+
+    def of_part(self, values: Tensor) -> Tensor:
+        """Of values for the images of the whole batch those for the part that runs."""
+        return values if self.in_parts is None else values.chunk(self.in_parts.count)[self.in_parts.number]
