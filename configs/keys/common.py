@@ -100,6 +100,10 @@ class Training(Section):
     for a part alone, for more time. The step is that of the whole batch to rounding, but for what is no mean
     over images: BatchNorm's statistics and mode seeking are of each part, images swap attributes and places
     within one, and its noise is another draw of the same distribution."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the model's weights, such as 0.999; 0: off. Samples,
+    validation, tests and exports then take the averaged weights, which checkpoints hold beside the others. At
+    iteration n the decay is (1 + n) / (10 + n) where that is less."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Learning rate of Adam."""
     weight_decay: Weight = 0.0
