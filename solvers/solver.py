@@ -27,6 +27,7 @@ from solvers.evaluation.validation import (
     trained_on_it,
 )
 from solvers.run import distributed
+from solvers.run.average import averaged
 from solvers.run.best import write_best
 from solvers.run.checkpoint import (
     CheckpointError,
@@ -88,6 +89,7 @@ class Solver(Stepping):
             self.build()
         except ValueError as error:  # sizes that make no network; models know no configs
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
+        self.average = averaged(self.model) if config.training.ema else None
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
         if alone := distributed.lonely():
@@ -204,7 +206,7 @@ class Solver(Stepping):
         was measured stands in metrics.jsonl before the checkpoint that a resumed run begins at. Only finite
         weights are saved: a finite loss may still have stepped them to infinity."""
         self.doing = f"saving iteration {iteration}"
-        if (name := first_bad(self.networks)) is not None:
+        if (name := first_bad(self.kept)) is not None:
             self.give_up(iteration, f"weights of network {name}")
         new_best = validating and self.validation.look(iteration, self.reporter)
         if saving or new_best:
@@ -218,7 +220,7 @@ class Solver(Stepping):
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
         self.doing = f"drawing the grids of iteration {iteration}"
         folder, seed = self.run.sample_folder(iteration), self.config.seed
-        save_samples(self.model, fixed, folder, seed, self.reporter, iteration, self.test_set)
+        save_samples(self.shown, fixed, folder, seed, self.reporter, iteration, self.test_set)
         write_pages(self.run, self.config)
 
     def set_time(self, iteration: int) -> None:
@@ -249,7 +251,7 @@ class Solver(Stepping):
         """All that a resumed run needs beside the iteration, and what of the data builds the networks."""
         return {
             "facts": facts_of(self.test_set),
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "networks": {name: network.state_dict() for name, network in self.kept.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
             "config": self.config.model_dump(mode="json"),
@@ -268,13 +270,20 @@ class Solver(Stepping):
             if "networks" not in state:
                 with untrusted():
                     state = self.import_checkpoint(state)
+            with untrusted():
+                there = state["networks"].keys()
             needed = {
-                n: net for n, net in self.networks.items() if training or n not in self.only_for_training
+                name: network
+                for name, network in self.kept.items()
+                if (training or name not in self.only_for_training) and (name != "ema" or name in there)
             }
             restore(state, needed, self.optimizers if training else {}, self.scaler)
             return state
 
         path, state = load_first(where, which, accept, self.reporter.say)
+        if self.average is not None and "ema" not in state["networks"]:
+            self.average.load_state_dict(self.model.state_dict())
+            self.reporter.say(f"{path} has no averaged weights; they begin as its own")
         if training and isinstance(self.validation_set, Subset) and trained_on_it(state, self.training):
             self.reporter.say(f"Warning: {path} was trained on images that are now held out")
         return state["iters"]
@@ -318,7 +327,7 @@ class Solver(Stepping):
         """What test mode looks at."""
         config = self.config
         return View(
-            self.model,
+            self.shown,
             dataset,
             config.test,
             config.seed,
@@ -329,6 +338,16 @@ class Solver(Stepping):
         )
 
     # --- Small things
+
+    @property
+    def shown(self) -> Translator:
+        """The model that samples and tests are of: of averaged weights where training.ema asks for them."""
+        return self.model if self.average is None else self.average
+
+    @property
+    def kept(self) -> dict[str, nn.Module]:
+        """The networks of a checkpoint."""
+        return self.networks | ({} if self.average is None else {"ema": self.average})
 
     def open_split(self, split: str) -> Dataset:
         """One split of the config's data; rank 0 opens it first, since a set may make itself on first use."""

@@ -149,4 +149,5 @@ class StarGANSolver(Solver):
             self.reporter.say("Warning: there is no D beside G; the discriminator begins anew")
         elif self.known:
             why = "styles: there was no D beside G to read an image's attributes"
-            self.model.has_style, self.model.missing = False, {"has_style": why}
+            for model in (self.model, self.shown):
+                model.has_style, model.missing = False, {"has_style": why}

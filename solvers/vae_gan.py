@@ -124,18 +124,24 @@ class VAEGANSolver(Solver):
         self.learn_attributes(iteration)
         super().save(run, iteration, saving, validating)
 
-    @torch.no_grad()
     def learn_attributes(self, iteration: int) -> None:
-        """Give the model the attribute vectors of this iteration's encoder, in eval mode and float32."""
+        """Give the model the attribute vectors of this iteration's encoder; and that of averaged weights
+        those of its own."""
         if iteration == self.learnt_at:
             return
-        self.model.eval()
+        for model in {self.model, self.shown}:
+            self.learn_attributes_of(model)
+        self.learnt_at = iteration
+
+    @torch.no_grad()
+    def learn_attributes_of(self, model: VAEGAN) -> None:
+        """In eval mode and float32."""
+        model.eval()
         latents, attributes = [], []
         index = spread(count_of(self.train_set, 0), self.training.attribute_images)
         for part in in_batches(index, READ):
             images, labels = one_domain(self.train_set, 0, part, self.device)
-            latents.append(self.model.encode_content(images, 0))
-            attributes.append(attribute_vectors(labels, self.model.attributes))
-        self.model.learn_attributes(torch.cat(latents), torch.cat(attributes))
-        self.model.train()
-        self.learnt_at = iteration
+            latents.append(model.encode_content(images, 0))
+            attributes.append(attribute_vectors(labels, model.attributes))
+        model.learn_attributes(torch.cat(latents), torch.cat(attributes))
+        model.train()

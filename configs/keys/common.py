@@ -103,6 +103,10 @@ class Training(Section):
     sync_batchnorm: Flag = True
     """Of several processes: BatchNorm takes the statistics of the whole batch, as one process does, rather
     than those of each one's share."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of an exponential moving average of the model's weights, such as 0.999; 0: off. Samples,
+    validation, tests and exports then take the averaged weights, which checkpoints hold beside the others. At
+    iteration n the decay is (1 + n) / (10 + n) where that is less."""
     lr: Annotated[float, Field(gt=0)] = 2e-4
     """Learning rate of Adam."""
     weight_decay: Weight = 0.0

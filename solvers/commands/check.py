@@ -282,8 +282,8 @@ def test(solver: Solver) -> None:
     few = Subset(solver.test_set, tuple(np.arange(min(TESTED, n)) for n in solver.test_set.streams))
     names = [family.name for family in chosen(solver.config.test) if family.name not in LEARNERS]
     settings = solver.config.test.model_copy(update={"metrics": names})
-    view = View(solver.model, few, settings, solver.config.seed, solver.device, solver.training_split)
-    solver.model.eval()
+    view = View(solver.shown, few, settings, solver.config.seed, solver.device, solver.training_split)
+    solver.shown.eval()
     measure(view)
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from configs.keys.common import Config, Training
 from dataloader.dataset import Batch
+from models.translator import Translator
+from solvers.run.average import follow
 from solvers.run.batchnorm import share_statistics
 from solvers.run.gradients import average, averaged
 from solvers.run.parts import Parts
@@ -24,6 +26,8 @@ class Stepping:
     rank: int
     world: int
     networks: dict[str, nn.Module]
+    model: Translator
+    average: Translator | None  # of training.ema
     optimizers: dict[str, torch.optim.Optimizer]
     in_parts: Parts | None = None  # while an iteration's batch is taken in parts
 
@@ -100,7 +104,14 @@ class Stepping:
         self.scaler.update()
 
     def one_iteration(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
-        """`train_step`, of the whole batch or, with training.accumulate, of its parts."""
+        """`train_step`, of the whole batch or, with training.accumulate, of its parts; then the averaged
+        weights follow."""
+        losses = self.whole_or_in_parts(batch, iteration)
+        if self.average is not None:
+            follow(self.average, self.model, self.training.ema, iteration)
+        return losses
+
+    def whole_or_in_parts(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         if self.training.accumulate == 1:
             return self.train_step(batch, iteration)
         self.in_parts = Parts(self, self.training.accumulate)
