@@ -1,5 +1,5 @@
-"""The experiments that are timed: every model at its published size, on pictures of noise, so that no data set
-is needed."""
+"""The experiments that are timed: every model at its published size, on pictures of noise, so that no data
+set is needed."""
 
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ ATTRIBUTES = 5  # as many as StarGAN's of CelebA
 
 
 class Case(NamedTuple):
-    """One model as it is timed. All players learn in every iteration, so `training` has `d_iter` or `n_critic`
-    1 where there is such a key; all else is the config's default."""
+    """One model as it is timed. All players learn in every iteration, so `training` has `d_iter` or
+    `n_critic` 1 where there is such a key; all else is the config's default."""
 
     model: str
     data: str  # Pairs, Folders (unpaired) or Attributes

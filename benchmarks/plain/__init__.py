@@ -1,5 +1,5 @@
-"""A plain training iteration of each model, as public code orders it: what ours is timed against, and compared
-with for equality in tests.
+"""A plain training iteration of each model, as public code orders it: what ours is timed against, and
+compared with for equality in tests.
 
 Plain is: float32, tensors laid out channel by channel, optimisers that step one tensor after the other
 (`foreach` and `fused` off, as they once were), real and made images judged in passes of their own, and images

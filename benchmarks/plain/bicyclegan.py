@@ -1,5 +1,5 @@
-"""BicycleGAN in the order of its authors' code: encoder and generator first, by two backward passes, then each
-discriminator. As in ours, every image of a batch goes through both cycles."""
+"""BicycleGAN in the order of its authors' code: encoder and generator first, by two backward passes, then
+each discriminator. As in ours, every image of a batch goes through both cycles."""
 
 import torch
 from torch import Tensor

@@ -1,5 +1,5 @@
-"""DRIT, by the functions of benchmarks/plain_drit.py; no losses are given back, for these give gradients, which
-tests compare."""
+"""DRIT, by the functions of benchmarks/plain_drit.py; no losses are given back, for these give gradients,
+which tests compare."""
 
 from torch import Tensor
 

@@ -1,6 +1,6 @@
-"""DRIT++ of many domains, in the order of its authors' code (MDMM): everything is made for the discriminators,
-each of which learns by itself, and made anew for encoders and generator, which learn by two backward passes.
-GMVAE-DRIT is the same with the terms of its bound in place of the attribute's KL.
+"""DRIT++ of many domains, in the order of its authors' code (MDMM): everything is made for the
+discriminators, each of which learns by itself, and made anew for encoders and generator, which learn by two
+backward passes. GMVAE-DRIT is the same with the terms of its bound in place of the attribute's KL.
 
 Steps that the authors take between the two backward passes, which PyTorch no longer allows, come after both.
 """
