@@ -18,8 +18,9 @@ def check_json(path: Path | None) -> None:
 
 
 def write_json(path: Path | None, figures: dict[str, float]) -> None:
-    """The figures under their flat keys, whole or not at all; nothing without a path."""
+    """The figures, to six digits, under their flat keys; whole or not at all, and nothing without a path."""
     if path:
         part = path.with_name(f".{path.name}.part")
-        part.write_text(json.dumps({key: round(value, 4) for key, value in figures.items()}, indent=2) + "\n")
+        short = {key: float(f"{value:.6g}") for key, value in figures.items()}
+        part.write_text(json.dumps(short, indent=2) + "\n")
         part.replace(path)
