@@ -40,7 +40,8 @@ usage: ./run_train.sh CONFIG.json [key=value ...]
        ./run_train.sh DATASET [MAX_IT] [options] [key=value ...]
 
 The second trains GMVAE-DRIT on the folders trainA, trainB, ... of data/DATASET, by the settings of
-configs/gmvae_drit_DATASET.json, or of gmvae_drit_apple2orange.json where there is none. In any order:
+configs/gmvae_drit_DATASET.json, or of gmvae_drit_apple2orange.json where there is none: images of 128 x 128 cropped
+to 108 x 108, as its authors'. What differs from their code is in the run's config.json. In any order:
 
   MAX_IT                                iterations
   --use_cpu                             on the CPU, whatever else there is

@@ -50,8 +50,8 @@ print(", ".join(["version 3.11"] * (sys.version_info < (3, 11)) + missing))' "$@
   [ -z "$missing" ] || die "$PYTHON lacks $missing; run ./run_train.sh --setup once, then this again"
 }
 
-# read_arguments ARGUMENT...: sets FROM (a folder's absolute path or an address, or empty), TO (absolute, or empty) and
-# REST (what follows --). Any other word goes with those after it to the script's `own_option`, which sets TAKEN where
+# read_arguments ARGUMENT...: sets FROM (a folder's absolute path or an address, or empty; an archive's path where the
+# script has set ARCHIVE_TOO by then), TO (absolute, or empty) and REST (what follows --). Any other word goes with those after it to the script's `own_option`, which sets TAKEN where
 # it takes more than the one, and is false where it does not know it. --help calls `usage`.
 # shellcheck disable=SC2034 # TO is for the scripts
 read_arguments() {
@@ -80,7 +80,12 @@ read_arguments() {
     esac
     shift "$TAKEN"
   done
-  [ -z "$FROM" ] || is_url "$FROM" || FROM="$(folder_of --from "$FROM")" || exit $?
+  if [ -z "$FROM" ] || is_url "$FROM"; then return; fi
+  if [ -n "${ARCHIVE_TOO:-}" ] && [ -f "$FROM" ]; then
+    FROM="$(absolute "$FROM")"
+  else
+    FROM="$(folder_of --from "$FROM")" || exit $?
+  fi
 }
 
 # value_of OPTION VALUE...: sets VALUE, and TAKEN to both.
@@ -291,30 +296,31 @@ unpack() {
   exit 1
 }
 
-# open_archive STORE NAME SUM MEGABYTES URL...: unpack NAME, from the folder FROM or fetched into STORE, into the folder
-# PICTURES. Sets ARCHIVE. At least MEGABYTES must be free.
+# open_archive STORE NAME SUM MEGABYTES URL...: unpack NAME, from the folder FROM (or FROM itself, a file) or fetched into
+# STORE, into the folder PICTURES. Sets ARCHIVE. At least MEGABYTES must be free.
 open_archive() {
-  local store="$1" name="$2" sum="$3"
+  local store="$1" name="$2" sum="$3" mine=""
   need_space "$store" "$4"
   only_one "$store"
   shift 4
   ARCHIVE="$store/$name"
-  if [ -d "$FROM" ]; then
-    ARCHIVE="$FROM/$name"
+  if [ -e "$FROM" ]; then
+    ARCHIVE="$FROM"
+    [ -f "$FROM" ] || ARCHIVE="$FROM/$name"
     [ "$sum" = - ] || sum_is "$ARCHIVE" "$sum" || die "$ARCHIVE is not the published one (wrong checksum); see --help"
-  elif [ -n "$FROM" ]; then
-    fetch "$ARCHIVE" "$sum" "${FROM%/}/$name"
   else
+    mine="$store"
+    if [ -n "$FROM" ]; then set -- "${FROM%/}/$name"; fi
     fetch "$ARCHIVE" "$sum" "$@"
   fi
   PICTURES="$store/${name%%.*}-$(md5_of "$ARCHIVE")"
-  unpack "$ARCHIVE" "$PICTURES" "$store"
+  unpack "$ARCHIVE" "$PICTURES" "$mine"
 }
 
 # close_archive: after its first use has succeeded, record its checksum where it was fetched; what is left of the
 # unpacked one goes.
 close_archive() {
-  [ -d "$FROM" ] || record "$ARCHIVE"
+  [ -e "$FROM" ] || record "$ARCHIVE"
   rm -rf "$PICTURES"
 }
 

@@ -22,7 +22,8 @@ from solvers.visualization.plots import loss_curves
 class GMVAEDRITSolver(MDMMSolver):
     """MDMM's losses, and of both sides' images the GMVAE's bound, as `w_gauss`, `w_categ` and `w_rec` weigh
     its terms. They are nats per image; with `bound_scale` "pixel" they are divided by the number of an
-    image's values, for DRIT's own terms are means over pixels.
+    image's values, for DRIT's own terms are means over pixels. The authors' code has the first term alone, at
+    weight 1 per image: w_categ 0, w_rec 0, bound_scale "image".
 
     The mixture is a network of its own, `prior`, which learns from the bound alone.
     """

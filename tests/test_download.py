@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from pathlib import Path
@@ -248,6 +249,46 @@ def test_the_original_archive_becomes_a_set_and_its_checksum_is_recorded(server,
     assert mnist_cdcb("--original", "--from", server.url(), "--to", target).returncode == 0
     assert len(served.starts) == asked
     refused(mnist_cdcb("--from", server.url(), "--to", target), "made from something else")
+
+
+def test_the_original_comes_from_an_archive_or_a_folder_in_either_layout(tmp_path):
+    archive = tmp_path / "cdcb.tgz"
+    original_archive(archive)
+    parent = tmp_path / "parent"
+    with tarfile.open(archive) as tar:
+        tar.extractall(parent, filter="data")
+    for path in sorted(parent.rglob("*.png")):  # as IIAE-Pytorch halves them
+        for side, half in zip("XY", np.split(np.asarray(Image.open(path)), 2, axis=1)):
+            folder = tmp_path / "prepared" / f"{path.parent.name}{side}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(half).save(folder / path.name)
+    before = contents(tmp_path)
+    sources = {"a": archive, "b": parent, "c": parent / "MNIST-CDCB", "d": tmp_path / "prepared"}
+    images = []
+    for name, source in sources.items():
+        target = tmp_path / f"made-{name}" / "set"
+        made = mnist_cdcb("--from", source, "--original", "--to", target, "--", "--resolution", 64)
+        assert made.returncode == 0, made
+        assert f"./run_train.sh configs/iiae_mnist_32.json path_to_data={target}" in made.stdout
+        images.append([read_split(target / split)[1]["images"] for split in ("train", "test")])
+        assert not any(path.suffix in (".png", ".tgz") for path in target.parent.rglob("*"))
+    assert [len(split) for split in images[0]] == [3, 2]
+    for one in images[1:]:
+        assert all(map(np.array_equal, one, images[0]))
+    assert before.items() <= contents(tmp_path).items()
+
+
+def test_what_holds_no_original_is_refused_and_left_as_it_is(tmp_path):
+    local = tmp_path / "local"
+    local.mkdir()
+    (local / "t10k-labels-idx1-ubyte").write_bytes(b"not the pictures")
+    refused(mnist_cdcb("--original", "--from", local, "--to", tmp_path / "set"), "nor trainX/ to testY/")
+    torn = tmp_path / "downloads" / "torn.tgz"  # where what is fetched and damaged is removed
+    torn.parent.mkdir()
+    torn.write_bytes(original_archive(tmp_path / "whole")[:-20])
+    refused(mnist_cdcb("--original", "--from", torn, "--to", tmp_path / "set"), "nothing is unpacked")
+    refused(mnist_cdcb("--from", torn, "--to", tmp_path / "set"), "there is no folder at")
+    assert torn.exists() and not (tmp_path / "set").exists()
 
 
 def test_an_original_archive_that_leads_out_makes_no_set(server, tmp_path):

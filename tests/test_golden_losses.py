@@ -35,6 +35,7 @@ RUNS = {  # name: model, network, training
     "pix2pix": ("pix2pix", {"base_width": 1, "dis_width": 1}, {}),
     "BicycleGAN": ("BicycleGAN", {"base_width": 2, "dis_width": 2}, {}),
     "PairedVAEGAN": ("PairedVAEGAN", {"variant": "skip"}, {}),
+    "PairedVAEGAN-report": ("PairedVAEGAN", {"base_width": 4, "dis_width": 2, "variant": "report"}, {}),
     "CycleGAN": ("CycleGAN", NARROW, {"pool_size": 3}),
     "UNIT": ("UNIT", NARROW, {}),
     "StarGAN": ("StarGAN", NARROW, {"n_critic": 3}),
@@ -46,7 +47,8 @@ UNPAIRED, ATTRIBUTED = ("DRIT", "MDMM", "GMVAE-DRIT", "CycleGAN", "UNIT"), ("Sta
 def solver_of(name: str, folder: Path):
     """A solver on squares of one colour over another, which NumPy draws."""
     model, network, training = RUNS[name]
-    top = {"id": "golden", "model": model, "resolution": 32, "device": "cpu", "threads": 1}
+    side = 64 if name.endswith("report") else 32  # at which its encoder has all three blocks
+    top = {"id": "golden", "model": model, "resolution": side, "device": "cpu", "threads": 1}
     paired = model not in (*UNPAIRED, *ATTRIBUTED)
     data = {"dataset": "Digits-CDCB", "path_to_data": str(folder)} if paired else {"dataset": "Folders"}
     sections = {"training": {"batch_size": 2, "max_iters": STEPS, **training}, "network": network}

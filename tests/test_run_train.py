@@ -77,6 +77,20 @@ def test_the_five_experiments_are_the_five_configs(project, words, config, itera
     assert ours["training"]["max_iters"] == iterations
 
 
+def test_its_images_are_the_authors_and_what_is_not_theirs_is_said(project):
+    config = config_of(project, "apple2orange")
+    assert (config.size, config.data.shape) == ((108, 108), (128, "squash", "bicubic"))
+    assert [line.partition(":")[0] for line in config.differences()] == [
+        'training.bound_scale "pixel"',
+        "training.w_gauss, w_categ, w_rec",
+    ]
+    assert "divided by 34,992" in config.differences()[0]
+    theirs = ["training.bound_scale=image", "training.w_categ=0", "training.w_rec=0"]
+    assert config_of(project, "apple2orange", *theirs).differences() == []
+    larger = config_of(project, "apple2orange", *theirs, "resolution=216", "data.load_size=256")
+    assert [line.partition(":")[0] for line in larger.differences()] == ["resolution, data.load_size"]
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -1,10 +1,13 @@
 """GMVAE-DRIT's keys (Fagnani, Gorbani 2025).
 
-Published are the names, and the defaults but where a line below says otherwise. The authors' code reads
-w_gauss, w_categ and w_rec and uses none of them: its Gaussian term has weight 1, beside DRIT's own. It trains
-on 128 x 128 images cropped to 108 x 108. What is meant there is the bound of a Gaussian mixture VAE with
-these three weights, and that is what is here; ours are bound_scale, prior_lr_scale, mixture_start,
-w_gauss_mixture and the resolution of 216 x 216, which is DRIT's.
+Published are the names, and the defaults but where a line below says otherwise; x_dim's is 3 * 216 * 216,
+and so the resolution here is by default DRIT's 216 x 216. The authors trained on images of 128 x 128 cropped
+to 108 x 108, as configs/gmvae_drit_apple2orange.json and those that extend it do. Their code reads w_gauss,
+w_categ and w_rec and uses none of them: its Gaussian term has weight 1 for each image, beside DRIT's own.
+
+Meant is the bound of a Gaussian mixture VAE with these three weights, and that is what is here. Ours are
+bound_scale, by which the bound's weights are divided by default, prior_lr_scale, mixture_start and
+w_gauss_mixture. What a config makes different from the authors' code is in its run's config.json.
 """
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -30,8 +33,9 @@ class GMVAEDRITTraining(MDMMTraining):
     rec_type: Literal["bce", "mse"] = "bce"
     """Of w_rec, on images in [0, 1]: binary cross-entropy or squared error."""
     bound_scale: Literal["pixel", "image"] = "pixel"
-    """Ours. pixel: the three terms above per value of an image, divided by 3 * height * width, which is
-    139,968 at 216 x 216, as DRIT's own terms are; image: per image, as published, large beside these."""
+    """Ours. pixel: the three terms above per value of an image, divided by 3 * height * width, as DRIT's own
+    terms are: by 34,992 at 108 x 108, by 139,968 at 216 x 216; image: per image, as in the authors' code,
+    where only w_gauss's counts, and large beside DRIT's."""
     init_temp: Annotated[float, Field(gt=0)] = 1.0
     """Temperature of the Gumbel-softmax in the first epoch."""
     min_temp: Annotated[float, Field(gt=0)] = 0.5
@@ -83,6 +87,20 @@ class GMVAEDRITConfig(MDMMConfig):
     network: GMVAEDRITNetwork = Field(default_factory=GMVAEDRITNetwork)
     use_cpu: Flag = False
     """1: the CPU, whatever else there is; the same as device cpu."""
+
+    def differences(self) -> list[str]:
+        """From the authors' code, where no paper says more."""
+        t, values = self.training, 3 * self.size[0] * self.size[1]
+        cropped = self.size == (108, 108) and self.data.shape[0] in (128, (128, 128))
+        weights = t.w_gauss, t.w_categ, t.w_rec
+        found = {
+            "resolution, data.load_size: the authors crop images of 128 x 128 to 108 x 108": not cropped,
+            f'training.bound_scale "pixel": the bound is divided by {values:,}': t.bound_scale == "pixel",
+            "training.w_gauss, w_categ, w_rec: in the authors' code the Gaussian term has weight 1 and is all"
+            " there is of the bound": weights != (1, 0, 0),
+            "training.mixture_start: until then the prior is one Gaussian": t.mixture_start > 0,
+        }
+        return [words for words, true in found.items() if true]
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
