@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fakes import Shades, three_domains
 from looking import view_of
 from processes import in_processes, started
 from test_golden_losses import RUNS, solver_of
+from torch.nn.modules.dropout import _DropoutNd
 
 from dataloader.digits_attributes import open_digits_attributes
 from dataloader.loader import TrainLoader
@@ -88,9 +90,6 @@ def test_with_sync_batchnorm_several_processes_compute_what_one_does(
 ):
     """All of the models that have BatchNorm, without dropout. In float64, since Adam makes of a gradient that
     is zero but for rounding, such as that of a bias before BatchNorm, a whole step."""
-    model, network, training = RUNS[name]
-    dropout = {} if name == "VAEGAN" else {"dropout": 0.0}
-    monkeypatch.setitem(RUNS, name, (model, {**network, **dropout}, training))
 
     def work(rank):
         torch.set_default_dtype(torch.float64)
@@ -100,6 +99,9 @@ def test_with_sync_batchnorm_several_processes_compute_what_one_does(
             solver = solver_of(name, digits_folder)
             solver.config.training.sync_batchnorm = sync
             solver.build()
+            for layer in chain(*(network.modules() for network in solver.networks.values())):
+                if isinstance(layer, _DropoutNd):
+                    layer.p = 0.0
             with draws_of_the_whole_batch(rank, distributed.world()):
                 list(train(solver, 4, 3))
             found.append(states_of(solver))
