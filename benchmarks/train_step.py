@@ -28,7 +28,7 @@ if not __package__:  # run as a script: its own folder is no place to import fro
 from benchmarks import limits, plain
 from benchmarks.figures import add_json, check_json, write_json
 from benchmarks.noise import CASES, Case, make_solver, noise_batch
-from configs.load import ConfigError
+from dataloader import DataError
 from dataloader.dataset import Batch
 from dataloader.preprocessing import run as run_main
 from solvers.run import distributed
@@ -187,21 +187,21 @@ def table(results: dict[str, dict[str, float | str]], figures: dict[str, float],
 
 
 def chosen(text: str) -> list[str]:
-    """The names of models in `text`, between commas; nothing means all. Raises ConfigError."""
+    """The names of models in `text`, between commas; nothing means all. Raises DataError."""
     names = text.split(",") if text else list(CASES)
     for name in names:
         if name not in CASES:
-            raise ConfigError(f"--models: no {name}; there are {', '.join(CASES)}")
+            raise DataError(f"--models: no {name}; there are {', '.join(CASES)}")
     return names
 
 
 def steps_of(text: str | None) -> list[Row]:
-    """The rows between plain and ours of these names, between commas. Raises ConfigError."""
+    """The rows between plain and ours of these names, between commas. Raises DataError."""
     if text is None:
         return []
     names, known = text.split(","), {row.name: row for row in STEPS}
     if text and (wrong := [name for name in names if name not in known]):
-        raise ConfigError(f"--steps: no {wrong[0]}; there are {', '.join(known)}")
+        raise DataError(f"--steps: no {wrong[0]}; there are {', '.join(known)}")
     return [known[name] for name in names] if text else list(STEPS)
 
 
@@ -239,7 +239,7 @@ def main(arguments: list[str]) -> None:
     device = pick_device(options.device)
     rounds = options.rounds if options.rounds is not None else 20 if device.type == "cuda" else 5
     if rounds < 1:
-        raise ConfigError("--rounds: at least 1")
+        raise DataError("--rounds: at least 1")
     clock = time.process_time if options.cpu_time else time.perf_counter
     rows = (PLAIN, *steps, Row("ours", options.precision, compile=options.compile))
     given = {"resolution": options.resolution, "batch_size": options.batch_size}

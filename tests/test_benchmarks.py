@@ -7,11 +7,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import noise
 from drit_toys import toy_solver
 from PIL import Image
 
-from benchmarks import content_probe, data, packing_memory, train_step
+from benchmarks import content_probe, data, limits, packing_memory, plain, scaling, train_step
+from benchmarks.noise import CASES, make_solver, noise_batch
 from dataloader.preprocessing import run
 from solvers.run.torchvision_shim import import_torchvision
 
@@ -77,6 +79,9 @@ def test_a_wrong_call_of_a_benchmark_is_one_line_and_status_2(tmp_path, capsys):
         (content_probe.main, [str(tmp_path / "nowhere")]),
         (content_probe.main, [str(tmp_path), "--json", str(tmp_path / "nowhere" / "a.json")]),
         (train_step.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
+        (train_step.main, ["--models", "iiae,nothing"]),
+        (train_step.main, ["--steps", "fp8"]),
+        (scaling.main, ["--plot", str(tmp_path / "nowhere" / "a.png")]),
         (packing_memory.main, ["--json", str(tmp_path / "nowhere" / "a.json")]),
     ):
         assert run(main, words) == 2
@@ -117,3 +122,89 @@ def test_the_content_probe_reads_run_folders(tmp_path):
     with torch.no_grad():
         expected = torch.stack([solver.model.eval().encode_content(x, d) for d, x in enumerate(images)])
     assert np.allclose(maps, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "drit"])  # whose gradients test_drit has
+def test_a_plain_iteration_has_the_losses_of_ours(name, monkeypatch):
+    """Where networks hold still and nothing is drawn inside an iteration but with the same numbers."""
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    monkeypatch.setattr(F, "gumbel_softmax", lambda logits, tau, hard: (logits / tau).softmax(1))
+    case = CASES[name]._replace(resolution=32, batch_size=2)
+    network = {"dropout": 0.0} if name in ("iiae", "bicyclegan", "paired_vae_gan") else {}
+    if name == "gmvae_drit":
+        network["gaussian_size"] = 3
+    if name in ("gmvae_drit", "mdmm"):
+        case = case._replace(training={**case.training, "isDcontent": 1})
+    found = []
+    for run_step in ("ours", "plain"):
+        options = {"device": "cpu", "precision": "fp32", "threads": 1}
+        solver = make_solver(case, 4, {"lr": 1e-12}, network, **options)
+        batch = noise_batch(solver, 2)
+        solver.set_time(1)
+        if run_step == "plain":
+            plain.make_plain(solver)
+            found.append(plain.step_of(case.model)(solver, batch))
+        else:
+            found.append(solver.train_step(batch, 1))
+    ours, theirs = found
+    unweighted = {key for key in ours if key.startswith(("component", "temperature"))}
+    assert ours.keys() - unweighted == theirs.keys()
+    for key, value in theirs.items():
+        assert value.item() == pytest.approx(ours[key].item(), rel=2e-4, abs=1e-6), key
+
+
+def test_the_step_benchmark_writes_its_figures_and_goes_on_after_a_failure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(limits, "SIDES", {"cpu": (64,)})
+    monkeypatch.setattr(limits, "MAPS", {"cpu": (1, 8, 8)})
+    monkeypatch.setattr(plain, "MODULES", {**plain.MODULES, "IIAE": "drit"})  # takes other networks
+    words = "--models iiae,pix2pix --steps fp32,bf16 --resolution 32 --batch-size 2 --width 4 --rounds 1"
+    with pytest.raises(SystemExit) as ended:
+        train_step.main([*words.split(), "--json", str(tmp_path / "step.json")])
+    assert ended.value.code == 1
+    figures, said = json.loads((tmp_path / "step.json").read_text()), capsys.readouterr().out
+    names = {"plain", "fp32", "bf16", "ours", "ratio", "share_of_limit", "gflop"}
+    wanted = {f"step/pix2pix_32/{name}" for name in names}
+    wanted |= {f"step/iiae_32/{name}" for name in names - {"plain", "ratio"}}
+    assert figures.keys() == wanted | {"machine/limit_fp32", "machine/limit_bf16"}
+    assert all(value > 0 for value in figures.values())
+    step = {name: figures[f"step/pix2pix_32/{name}"] for name in names}
+    assert step["ratio"] == pytest.approx(step["plain"] / step["ours"], rel=1e-3)
+    limit = figures["machine/limit_fp32" if "| fp32 |" in said else "machine/limit_bf16"]
+    assert step["share_of_limit"] == pytest.approx(step["gflop"] / step["ours"] / limit, rel=1e-3)
+    assert said.count("iiae_32: plain failed: ") == 1 and "| pix2pix_32 |" in said
+
+
+def test_operations_are_those_of_products_and_convolutions_forward_and_backward():
+    x, w = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(5, 3, 3, 3, requires_grad=True)
+    with limits.Operations() as counter:
+        made = F.conv2d(x, w, padding=1)
+        (gradient,) = torch.autograd.grad(made.sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+    once = 2 * 2 * 5 * 64 * 27  # multiplications and additions of a convolution that makes [2, 5, 8, 8]
+    assert counter.total >= 3 * once and counter.total % once == 0
+    with limits.Operations() as counter:
+        torch.randn(4, 6) @ torch.randn(6, 7)
+    assert counter.total == 2 * 4 * 6 * 7
+
+
+def test_the_scaling_benchmark_measures_marks_and_draws(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(limits, "SIDES", {"cpu": (64,)})
+    monkeypatch.setattr(limits, "MAPS", {"cpu": (1, 8, 8)})
+
+    def launched(line, batches, options):
+        """The first batch here; the second ends the process; the third is out of memory."""
+        if len(batches) == 3:
+            scaling.work(line, batches[:1], options)
+            return [text for text in capsys.readouterr().out.splitlines() if text.startswith("{")]
+        if batches[0] == 4:
+            return []
+        return [json.dumps({"batch": 8, "failed": "out of memory"})]
+
+    monkeypatch.setattr(scaling, "launched", launched)
+    paths = ["--json", str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.png")]
+    words = "--models pix2pix --resolutions 32 --batches 2,4,8 --processes 1 --width 4 --rounds 1 --threads 1"
+    assert run(scaling.main, [*words.split(), *paths]) == 0
+    figures, key = json.loads((tmp_path / "a.json").read_text()), "scaling/pix2pix_32/batch_{}/processes_1/{}"
+    assert figures[key.format(2, "images_per_second")] > 0 and figures[key.format(2, "memory_mib")] > 50
+    assert figures[key.format(4, "failed")] == figures[key.format(8, "failed")] == 1
+    assert Image.open(tmp_path / "a.png").size[0] == 640
