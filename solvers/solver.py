@@ -41,6 +41,7 @@ from solvers.run.checkpoint import (
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
+from solvers.run.recompute import recompute_stages
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.shortage import told
@@ -88,6 +89,8 @@ class Solver(Stepping):
         except ValueError as error:  # sizes that make no network; models know no configs
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.average = averaged(self.model) if config.training.ema else None
+        if config.train and config.training.activation_checkpointing:
+            self.recompute()
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
         if alone := distributed.lonely():
@@ -136,6 +139,12 @@ class Solver(Stepping):
             among = f"{self.world} processes" + (f" of {t.accumulate} parts" if t.accumulate > 1 else "")
             what = f"{among}, at least {self.least_share} each"
             raise RunError(f"training.batch_size {t.batch_size} does not divide by {what}")
+
+    def recompute(self) -> None:
+        """Let the networks' stages be computed again in backward passes. Raises RunError."""
+        if not recompute_stages(tuple(self.networks.values())):
+            what = f"{self.config.model} has no residual stages without BatchNorm to compute again"
+            raise RunError(f"training.activation_checkpointing: {what}")
 
     def train_from(self, start: int) -> None:
         """Train the networks as they are to max_iters, then test; only test where `start` is that."""

@@ -100,6 +100,9 @@ class Training(Section):
     for a part alone, for more time. The step is that of the whole batch to rounding, but for what is no mean
     over images: BatchNorm's statistics and mode seeking are of each part, images swap attributes and places
     within one, and its noise is another draw of the same distribution."""
+    activation_checkpointing: Flag = False
+    """1: residual blocks and the like keep their inputs alone for the backward pass, which computes the rest
+    again, bit for bit: less memory for about a third more time. Not with BatchNorm, nor with compile."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the model's weights, such as 0.999; 0: off. Samples,
     validation, tests and exports then take the averaged weights, which checkpoints hold beside the others. At
@@ -295,6 +298,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _data_fit_the_size(self) -> Self:
         self.data.check(self.size)
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_networks_choose_what_to_keep(self) -> Self:
+        if self.compile and self.training.activation_checkpointing:
+            raise ValueError("compile 0 with training.activation_checkpointing: it has a choice of its own")
         return self
 
     @property
