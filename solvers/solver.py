@@ -41,6 +41,7 @@ from solvers.run.checkpoint import (
 )
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
+from solvers.run.memory import peak, say_estimate
 from solvers.run.recompute import recompute_stages
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
@@ -162,6 +163,7 @@ class Solver(Stepping):
             self.reporter.say(self.validation.plan)
         ranks = {"rank": self.rank, "world": self.world, "workers": self.config.workers}
         loader = TrainLoader(self.train_set, t.batch_size, self.config.seed, self.device, **ranks)
+        say_estimate(self, loader, start + 1)
         fixed = fixed_batch(self.test_set, self.device)
         watch = LossWatch(self.device)
         iteration = start
@@ -195,6 +197,7 @@ class Solver(Stepping):
 
     def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
+        self.reporter.say(f"Memory: {peak(self.device)}")
         write_pages(run, self.config)
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."

@@ -11,6 +11,7 @@ from dataloader.dataset import Batch
 from models.translator import Translator
 from solvers.run import distributed
 from solvers.run.average import follow
+from solvers.run.memory import Rehearsal
 from solvers.run.parts import Parts
 
 
@@ -27,7 +28,7 @@ class Stepping:
     model: Translator
     average: Translator | None  # of training.ema
     optimizers: dict[str, torch.optim.Optimizer]
-    in_parts: Parts | None = None  # while an iteration's batch is taken in parts
+    in_parts: Parts | Rehearsal | None = None  # while an iteration's batch is taken in parts
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory format and with the compilation that the config asks
@@ -116,7 +117,7 @@ class Stepping:
     @property
     def begins(self) -> bool:
         """Whether what an iteration does once, before its first update, is to be done now."""
-        return self.in_parts is None or (self.in_parts.wanted == 1 and self.in_parts.number == 0)
+        return self.in_parts is None or self.in_parts.begins
 
     def of_part(self, values: Tensor) -> Tensor:
         """Of values for the images of the whole batch those for the part that runs."""
