@@ -43,6 +43,8 @@ from solvers.run.checkpoint import (
 from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
 from solvers.run.lost import watched
+from solvers.run.memory import peak, say_estimate
+from solvers.run.recompute import recompute_stages
 from solvers.run.reporter import Reporter
 from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
 from solvers.run.shortage import told
@@ -90,6 +92,8 @@ class Solver(Stepping):
         except ValueError as error:  # sizes that make no network; models know no configs
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
         self.average = averaged(self.model) if config.training.ema else None
+        if config.train and config.training.activation_checkpointing:
+            self.recompute()
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
         if alone := distributed.lonely():
@@ -139,6 +143,12 @@ class Solver(Stepping):
             what = f"{among}, at least {self.least_share} each"
             raise RunError(f"training.batch_size {t.batch_size} does not divide by {what}")
 
+    def recompute(self) -> None:
+        """Let the networks' stages be computed again in backward passes. Raises RunError."""
+        if not recompute_stages(tuple(self.networks.values())):
+            what = f"{self.config.model} has no residual stages without BatchNorm to compute again"
+            raise RunError(f"training.activation_checkpointing: {what}")
+
     def train_from(self, start: int) -> None:
         """Train the networks as they are to max_iters, then test; only test where `start` is that."""
         t, run = self.training, self.run
@@ -155,6 +165,7 @@ class Solver(Stepping):
             self.reporter.say(self.validation.plan)
         ranks = {"rank": self.rank, "world": self.world, "workers": self.config.workers}
         loader = TrainLoader(self.train_set, t.batch_size, self.config.seed, self.device, **ranks)
+        say_estimate(self, loader, start + 1)
         fixed = fixed_batch(self.test_set, self.device)
         watch = LossWatch(self.device)
         iteration = start
@@ -189,6 +200,7 @@ class Solver(Stepping):
 
     def finish(self, run: RunFolder, iteration: int) -> None:
         """After the last iteration: test mode, or the word on how to go on after a signal."""
+        self.reporter.say(f"Memory: {peak(self.device)}")
         if self.stop.number is not None:
             what = f"Stopped by {self.stop.name} at iteration {iteration}, which is saved."
             self.reporter.say(f"{what} Go on with: training.resume_iters=latest {run.word}")

@@ -1,17 +1,13 @@
 """training.accumulate: a batch in parts teaches what the whole batch teaches, in less memory."""
 
-import numpy as np
 import pytest
 import torch
-from drit_toys import check_resumes, hold_still, make_run, toy_pictures
-from peaks import peak_memory
+from drit_toys import check_resumes, hold_still, make_run
+from step_toys import BATCH, learnt, peak_memory, solver_of, tensors
 
 import solvers.gmvae_drit
-from configs.keys import MODELS
-from configs.load import ConfigError, validate
-from dataloader.attributed import Attributed
+from configs.load import ConfigError
 from dataloader.loader import TrainLoader
-from solvers import solver_class
 from solvers.run.folder import RunError
 from solvers.run.parts import part_of
 
@@ -26,8 +22,6 @@ TOGETHER = {  # models whose losses are means over images, where nothing is draw
     "pix2pix": ({"base_width": 4, "dis_width": 4, "norm": "instance", "dropout": 0}, {}),
     "BicycleGAN": ({"base_width": 4, "dis_width": 4, "dropout": 0}, {}),
 }
-PAIRED, ATTRIBUTED = ("pix2pix", "BicycleGAN", "IIAE"), ("StarGAN", "VAEGAN")
-BATCH = 8
 
 
 @pytest.fixture
@@ -53,43 +47,6 @@ def no_draws(monkeypatch):
     ramp = lambda *size, **o: torch.linspace(0, 1, size[-1], **o).expand(*size)  # noqa: E731
     monkeypatch.setattr(torch, "rand", still(torch.rand, ramp))
     monkeypatch.setattr(torch, "randperm", torch.arange)
-
-
-def solver_of(model: str, folder, network: dict, training: dict, batch_size: int = BATCH, **top):
-    """A solver on 32 x 32 windows of photographs, or on coloured digits where it takes pairs."""
-    data = (
-        {"dataset": "Digits-CDCB", "path_to_data": str(folder)} if model in PAIRED else {"dataset": "Folders"}
-    )
-    top = {"id": "parts", "model": model, "resolution": 32, "device": "cpu", "threads": 1, **data, **top}
-    training = {"batch_size": batch_size, "max_iters": 3, **training}
-    sections = {"training": training, "network": network, "test": {"after_training": False}}
-    config = validate({**top, **sections}, "parts")
-
-    class Windows(solver_class(MODELS[model])):
-        def open_split(self, split: str):
-            if model not in ATTRIBUTED:
-                return toy_pictures(9, config.size, 2)
-            stack, *_ = toy_pictures(9, config.size, 2).read(np.arange(9), np.arange(9)).values()
-            stack = stack.numpy()
-            return Attributed(stack, (stack[:, 0, 0] > 127).astype(np.uint8), ("r", "g", "b"), 32, flip=False)
-
-    return (solver_class(config) if model in PAIRED else Windows)(config)
-
-
-def learnt(solver, iterations: int = 3) -> list[dict[str, float]]:
-    """Train it; the losses of each iteration."""
-    loader = TrainLoader(solver.train_set, BATCH, 0, solver.device, workers=0)
-    losses = []
-    for iteration in range(1, iterations + 1):
-        batch = loader.batch(loader.raw(iteration))
-        batch = batch._replace(images=tuple(x.to(torch.get_default_dtype()) for x in batch.images))
-        solver.set_time(iteration)
-        losses.append({name: x.item() for name, x in solver.one_iteration(batch, iteration).items()})
-    return losses
-
-
-def tensors(solver) -> list[torch.Tensor]:
-    return [x for network in solver.networks.values() for x in network.state_dict().values()]
 
 
 @pytest.mark.parametrize("model", TOGETHER)

@@ -103,6 +103,9 @@ class Training(Section):
     sync_batchnorm: Flag = True
     """Of several processes: BatchNorm takes the statistics of the whole batch, as one process does, rather
     than those of each one's share."""
+    activation_checkpointing: Flag = False
+    """1: residual blocks and the like keep their inputs alone for the backward pass, which computes the rest
+    again, bit for bit: less memory for about a third more time. Not with BatchNorm, nor with compile."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the model's weights, such as 0.999; 0: off. Samples,
     validation, tests and exports then take the averaged weights, which checkpoints hold beside the others. At
@@ -298,6 +301,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _data_fit_the_size(self) -> Self:
         self.data.check(self.size)
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_networks_choose_what_to_keep(self) -> Self:
+        if self.compile and self.training.activation_checkpointing:
+            raise ValueError("compile 0 with training.activation_checkpointing: it has a choice of its own")
         return self
 
     @property

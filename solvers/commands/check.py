@@ -1,9 +1,7 @@
 """Before hours of training: what the data holds, some iterations and a test on eight images, and what the
 whole run will take."""
 
-import resource
 import shutil
-import sys
 import tempfile
 from argparse import Namespace
 from collections import Counter
@@ -32,6 +30,7 @@ from solvers.evaluation.evaluate import measure
 from solvers.evaluation.family import chosen
 from solvers.run.checkpoint import save_checkpoint
 from solvers.run.folder import RunFolder
+from solvers.run.memory import peak, spelled_bytes
 from solvers.run.setup import versions
 from solvers.run.watch import NonFiniteLoss
 from solvers.solver import Solver
@@ -228,7 +227,7 @@ def try_out(solver: Solver, run: RunFolder, found: Findings) -> None:
     pictures = sum(file.stat().st_size for file in run.samples.rglob("*") if file.is_file())
     tested = timed(lambda: test(solver))
     found.say("test", f"of {TESTED} images: {tested:.1f} s")
-    found.say("memory", memory(device))
+    found.say("memory", peak(device))
     saves = -(-training.max_iters // training.model_save_freq)  # the last iteration is always saved
     samples = training.max_iters // training.sample_freq
     whole = seconds * training.max_iters + saved * saves + sampled * samples
@@ -285,21 +284,6 @@ def test(solver: Solver) -> None:
     view = View(solver.shown, few, settings, solver.config.seed, solver.device, solver.training_split)
     solver.shown.eval()
     measure(view)
-
-
-def memory(device: torch.device) -> str:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    text = f"{spelled_bytes(peak)} of this process at most"
-    if device.type == "cuda":
-        text += f", {spelled_bytes(torch.cuda.max_memory_reserved(device))} of the GPU's"
-    return text
-
-
-def spelled_bytes(count: float) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count / 1e3:,.1f} kB"
 
 
 def span(seconds: float) -> str:

@@ -38,6 +38,11 @@ class Parts:
         self.kept: list[tuple[Tensor, int, Tensor]] = []  # buffers after the last share in the wanted update
         self.buffers = [buffer for network in solver.networks.values() for buffer in network.buffers()]
 
+    @property
+    def begins(self) -> bool:
+        """Whether the first part runs for the first time."""
+        return self.wanted == 1 and self.number == 0
+
     def run(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         """The means of the parts' losses. Raises RuntimeError where parts of a batch have other updates."""
         parts = [part_of(batch, number, self.count) for number in range(self.count)]

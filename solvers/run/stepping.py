@@ -12,6 +12,7 @@ from models.translator import Translator
 from solvers.run.average import follow
 from solvers.run.batchnorm import share_statistics
 from solvers.run.gradients import average, averaged
+from solvers.run.memory import Rehearsal
 from solvers.run.parts import Parts
 
 
@@ -29,7 +30,7 @@ class Stepping:
     model: Translator
     average: Translator | None  # of training.ema
     optimizers: dict[str, torch.optim.Optimizer]
-    in_parts: Parts | None = None  # while an iteration's batch is taken in parts
+    in_parts: Parts | Rehearsal | None = None  # while an iteration's batch is taken in parts
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory format and with the compilation that the config asks
@@ -123,7 +124,7 @@ class Stepping:
     @property
     def begins(self) -> bool:
         """Whether what an iteration does once, before its first update, is to be done now."""
-        return self.in_parts is None or (self.in_parts.wanted == 1 and self.in_parts.number == 0)
+        return self.in_parts is None or self.in_parts.begins
 
     def of_part(self, values: Tensor) -> Tensor:
         """Of values for the images of the whole batch those for the part that runs."""
