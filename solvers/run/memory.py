@@ -99,9 +99,9 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 
 def activations(solver: "Stepping", batch: Batch) -> int | None:
-    """The most bytes that are there at once of this batch's images and what an iteration computes from them,
-    beside weights and what optimisers keep; None where that depends on what is computed. Nothing is: the step runs on tensors
-    that have a shape and no content, and leaves everything as it was."""
+    """The most bytes that are there at once of this batch's images and of what an iteration computes from
+    them, beside weights and what optimisers keep; None where that depends on what is computed. Nothing is:
+    the step runs on tensors that have a shape and no content, and leaves everything as it was."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     live, part = Live(), part_of(batch, 0, solver.training.accumulate)
