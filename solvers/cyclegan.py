@@ -132,7 +132,7 @@ class CycleGANSolver(Solver):
                 networks[name] = fitted(given[name], networks[name])
             elif self.config.train:
                 self.reporter.say(f"Warning: there is no {name} beside the others; it begins anew")
-        self.model.ways = self.shown.ways = ways
+        self.model.ways = self.tested_model.ways = ways
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         return {"iters": state["iters"], "networks": networks, "optimizers": optimizers}
 

@@ -232,7 +232,7 @@ class Solver(Stepping):
         """The grids of this iteration and a page that shows them; training goes on unchanged."""
         self.doing = f"drawing the grids of iteration {iteration}"
         folder, seed = self.run.sample_folder(iteration), self.config.seed
-        save_samples(self.shown, fixed, folder, seed, self.reporter, iteration, self.test_set)
+        save_samples(self.tested_model, fixed, folder, seed, self.reporter, iteration, self.test_set)
         write_pages(self.run, self.config)
 
     def set_time(self, iteration: int) -> None:
@@ -339,7 +339,7 @@ class Solver(Stepping):
         """What test mode looks at."""
         config = self.config
         return View(
-            self.shown,
+            self.tested_model,
             dataset,
             config.test,
             config.seed,
@@ -352,7 +352,7 @@ class Solver(Stepping):
     # --- Small things
 
     @property
-    def shown(self) -> Translator:
+    def tested_model(self) -> Translator:
         """The model that samples and tests are of: of averaged weights where training.ema asks for them."""
         return self.model if self.average is None else self.average
 

@@ -149,5 +149,5 @@ class StarGANSolver(Solver):
             self.reporter.say("Warning: there is no D beside G; the discriminator begins anew")
         elif self.known:
             why = "styles: there was no D beside G to read an image's attributes"
-            for model in (self.model, self.shown):
+            for model in (self.model, self.tested_model):
                 model.has_style, model.missing = False, {"has_style": why}

@@ -129,7 +129,7 @@ class VAEGANSolver(Solver):
         those of its own."""
         if iteration == self.learnt_at:
             return
-        for model in {self.model, self.shown}:
+        for model in {self.model, self.tested_model}:
             self.learn_attributes_of(model)
         self.learnt_at = iteration
 

@@ -40,10 +40,10 @@ def test_it_is_the_moving_average_of_the_weights_after_each_iteration():
         solver.one_iteration(batch, iteration)
         decay = min(DECAY, (1 + iteration) / (10 + iteration))
         wanted = [decay * mean + (1 - decay) * w for mean, w in zip(wanted, weights(solver.model))]
-    for mean, made, now in zip(wanted, weights(solver.shown), weights(solver.model)):
+    for mean, made, now in zip(wanted, weights(solver.tested_model), weights(solver.model)):
         assert made == pytest.approx(mean, abs=1e-6)
         assert np.abs(made - now).max() > 1e-5
-    assert not any(p.requires_grad for p in solver.shown.parameters())
+    assert not any(p.requires_grad for p in solver.tested_model.parameters())
 
 
 def test_training_does_not_notice_it():
@@ -95,7 +95,7 @@ def test_a_checkpoint_without_averaged_weights_begins_them_as_its_own(
     values["training"] |= {"ema": 0.9, "resume_iters": 10, "restored_model_path": str(finished_run)}
     solver = make_solver(validate(values, "tiny"))
     assert restored(solver) == 10
-    assert same_tensors(dict(solver.shown.state_dict()), dict(solver.model.state_dict()))
+    assert same_tensors(dict(solver.tested_model.state_dict()), dict(solver.model.state_dict()))
     line = capsys.readouterr().out
     assert "has no averaged weights" in line and line.count("\n") == 1
 
@@ -103,7 +103,7 @@ def test_a_checkpoint_without_averaged_weights_begins_them_as_its_own(
 def test_averaged_weights_of_a_run_are_ignored_where_they_are_off(averaged_run, capsys):
     values, run = averaged_run
     solver = make_solver(validate({**values, "training": {**values["training"], "ema": 0}}, "tiny"))
-    assert solver.load(run, 4) == 4 and solver.shown is solver.model
+    assert solver.load(run, 4) == 4 and solver.tested_model is solver.model
     saved = load_checkpoint(run / "models/000004-checkpoint.pt")["networks"]["iiae"]
     assert same_tensors(dict(solver.model.state_dict()), dict(saved))
     assert capsys.readouterr().out == ""

@@ -281,8 +281,8 @@ def test(solver: Solver) -> None:
     few = Subset(solver.test_set, tuple(np.arange(min(TESTED, n)) for n in solver.test_set.streams))
     names = [family.name for family in chosen(solver.config.test) if family.name not in LEARNERS]
     settings = solver.config.test.model_copy(update={"metrics": names})
-    view = View(solver.shown, few, settings, solver.config.seed, solver.device, solver.training_split)
-    solver.shown.eval()
+    view = View(solver.tested_model, few, settings, solver.config.seed, solver.device, solver.training_split)
+    solver.tested_model.eval()
     measure(view)
 
 

@@ -77,7 +77,7 @@ def open_export(where: Path, device: str | None) -> Opened:
     try:
         about = json.loads((where / ABOUT).read_text())
         solver = bare_solver(config, about["facts"], device)
-        solver.shown.load_state_dict(load_file(where / WEIGHTS))
+        solver.tested_model.load_state_dict(load_file(where / WEIGHTS))
         return opened(where, config, solver, int(about["iteration"]), {"chosen": about["chosen"]})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{where} is damaged ({error}); export it again") from None
@@ -88,9 +88,9 @@ def open_export(where: Path, device: str | None) -> Opened:
 
 
 def opened(where: Path, config: Config, solver: Solver, iteration: int, choice: dict[str, Any]) -> Opened:
-    solver.shown.eval()
+    solver.tested_model.eval()
     facts = facts_of(solver.test_set)
-    return Opened(where, config, solver.shown, facts, iteration, choice, solver.device)
+    return Opened(where, config, solver.tested_model, facts, iteration, choice, solver.device)
 
 
 def first_state(where: Path, which: int | str) -> dict[str, Any]:

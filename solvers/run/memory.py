@@ -99,9 +99,9 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 
 def activations(solver: "Stepping", batch: Batch) -> int | None:
-    """The most bytes that are there at once of what an iteration with this batch computes, beside weights and
-    what optimisers keep; None where that depends on what is computed. Nothing is: the step runs on tensors
-    that have a shape and no content, and leaves everything as it was."""
+    """The most bytes that are there at once of this batch's images and of what an iteration computes from
+    them, beside weights and what optimisers keep; None where that depends on what is computed. Nothing is:
+    the step runs on tensors that have a shape and no content, and leaves everything as it was."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     live, part = Live(), part_of(batch, 0, solver.training.accumulate)
@@ -120,7 +120,7 @@ def activations(solver: "Stepping", batch: Batch) -> int | None:
         put(before)
         for network in solver.networks.values():
             network.zero_grad(set_to_none=True)
-    return live.most
+    return live.most + size_of(batch.images)
 
 
 def peak(device: torch.device) -> str:
