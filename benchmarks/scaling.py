@@ -2,8 +2,8 @@
 python benchmarks/scaling.py [--models iiae,drit] [--json FILE] [--plot FILE.png]
 
 Of paired data an image is a pair; a batch is that of all processes together. Each resolution runs in
-processes of its own, batches from small to large. Memory is the peak of one process: of its tensors on a
-GPU, resident on a CPU. Where memory does not suffice the point is marked, and the next one is tried.
+processes of its own, batches from small to large. Memory is the peak of one process: of its tensors on a GPU,
+resident on a CPU. Where memory does not suffice the point is marked, and the next one is tried.
 
 `scaling/<model>_<size>/batch_<n>/processes_<p>/images_per_second` and `/memory_mib`; of a marked point
 `/failed` is 1.
