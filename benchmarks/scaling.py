@@ -217,7 +217,7 @@ def draw(found: dict[Line, dict[int, dict[str, Any]]], title: str, path: Path) -
             axes.set(xscale="log", yscale="log", xlabel="batch", ylabel=label, title=row)
             ticks = sorted({batch for points in found.values() for batch in points})
             axes.set_xticks(ticks, map(str, ticks))
-            axes.minorticks_off()
+            axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         panels[0].legend(fontsize=6)
     figure.suptitle(title.split("; `")[0], fontsize=8)
     part = path.with_name(f".{path.name}.part")
