@@ -17,6 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # of square matrices
+SECONDS = 1.0  # that each product and each convolution is tried for
 MAPS = {"cpu": (4, 256, 64), "cuda": (64, 256, 128)}  # batch, channels, side of a convolution 3x3
 
 
@@ -56,8 +57,8 @@ class Operations(TorchDispatchMode):
         return out
 
 
-def measure(device: torch.device, precision: str, clock: Callable[[], float], seconds: float = 1.0) -> Limit:
-    """The best of matrix products and convolutions, each tried for about `seconds`, at least three times.
+def measure(device: torch.device, precision: str, clock: Callable[[], float]) -> Limit:
+    """The best of matrix products and convolutions, each tried for about SECONDS, at least three times.
 
     Of float32, convolutions and products run as PyTorch has them by default: on a GPU the former by TF32.
     """
@@ -65,7 +66,7 @@ def measure(device: torch.device, precision: str, clock: Callable[[], float], se
     with torch.no_grad():
         for side in SIDES[device.type]:
             a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-            speed = best(lambda a=a, b=b: a @ b, 2 * side**3, device, clock, seconds)
+            speed = best(lambda a=a, b=b: a @ b, 2 * side**3, device, clock)
             found.append(Limit(speed, f"product of {side} x {side} matrices"))
         batch, channels, side = MAPS[device.type]
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -74,25 +75,23 @@ def measure(device: torch.device, precision: str, clock: Callable[[], float], se
             x, w = x.to(memory_format=layout), w.to(memory_format=layout)
             count = 2 * 9 * channels**2 * side**2 * batch
             with fastest_cudnn():
-                speed = best(lambda x=x, w=w: F.conv2d(x, w, padding=1), count, device, clock, seconds)
+                speed = best(lambda x=x, w=w: F.conv2d(x, w, padding=1), count, device, clock)
             name = str(layout).removeprefix("torch.")
             found.append(Limit(speed, f"convolution 3x3 of {batch} x {channels} x {side} x {side}, {name}"))
     return max(found)
 
 
-def measured(device: torch.device, clock: Callable[[], float], seconds: float = 1.0) -> dict[str, Limit]:
+def measured(device: torch.device, clock: Callable[[], float]) -> dict[str, Limit]:
     """`measure` in each precision, by its name."""
-    return {precision: measure(device, precision, clock, seconds) for precision in DTYPES}
+    return {precision: measure(device, precision, clock) for precision in DTYPES}
 
 
-def best(
-    run: Callable[[], object], count: int, device: torch.device, clock: Callable[[], float], seconds: float
-) -> float:
+def best(run: Callable[[], object], count: int, device: torch.device, clock: Callable[[], float]) -> float:
     """10^9 operations a second at best, of a `run` that is `count` operations."""
     run()
     wait(device)
     times, begun = [], time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begun < seconds:
+    while len(times) < 3 or time.perf_counter() - begun < SECONDS:
         start = clock()
         run()
         wait(device)

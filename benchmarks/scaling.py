@@ -2,8 +2,8 @@
 python benchmarks/scaling.py [--models iiae,drit] [--json FILE] [--plot FILE.png]
 
 Of paired data an image is a pair; a batch is that of all processes together. Each resolution runs in
-processes of its own, batches from small to large. Memory is the peak of one process: of its tensors on a
-GPU, resident on a CPU. Where memory does not suffice the point is marked, and the next one is tried.
+processes of its own, batches from small to large. Memory is the peak of one process: of its tensors on a GPU,
+resident on a CPU. Where memory does not suffice the point is marked, and the next one is tried.
 
 `scaling/<model>_<size>/batch_<n>/processes_<p>/images_per_second` and `/memory_mib`; of a marked point
 `/failed` is 1.
@@ -217,7 +217,7 @@ def draw(found: dict[Line, dict[int, dict[str, Any]]], title: str, path: Path) -
             axes.set(xscale="log", yscale="log", xlabel="batch", ylabel=label, title=row)
             ticks = sorted({batch for points in found.values() for batch in points})
             axes.set_xticks(ticks, map(str, ticks))
-            axes.minorticks_off()
+            axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         panels[0].legend(fontsize=6)
     figure.suptitle(title.split("; `")[0], fontsize=8)
     part = path.with_name(f".{path.name}.part")

@@ -156,6 +156,7 @@ def test_a_plain_iteration_has_the_losses_of_ours(name, monkeypatch):
 def test_the_step_benchmark_writes_its_figures_and_goes_on_after_a_failure(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(limits, "SIDES", {"cpu": (64,)})
     monkeypatch.setattr(limits, "MAPS", {"cpu": (1, 8, 8)})
+    monkeypatch.setattr(limits, "SECONDS", 0.0)
     monkeypatch.setattr(plain, "MODULES", {**plain.MODULES, "IIAE": "drit"})  # takes other networks
     words = "--models iiae,pix2pix --steps fp32,bf16 --resolution 32 --batch-size 2 --width 4 --rounds 1"
     with pytest.raises(SystemExit) as ended:
@@ -190,6 +191,7 @@ def test_operations_are_those_of_products_and_convolutions_forward_and_backward(
 def test_the_scaling_benchmark_measures_marks_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(limits, "SIDES", {"cpu": (64,)})
     monkeypatch.setattr(limits, "MAPS", {"cpu": (1, 8, 8)})
+    monkeypatch.setattr(limits, "SECONDS", 0.0)
 
     def launched(line, batches, options):
         """The first batch here; the second ends the process; the third is out of memory."""
