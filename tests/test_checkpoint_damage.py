@@ -224,18 +224,20 @@ def test_weights_and_moments_that_are_nan_are_refused(solver, experiment, sectio
     assert restored(latest) == 5 and "NaN or infinite; trying the one before" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("change", ["a step of three", "a lost moment", "no table"])
+@pytest.mark.parametrize("change", ["a step of three", "a lost moment", "no table", "a tensor"])
 def test_moments_that_would_fail_in_the_next_step_are_refused_before(solver, tmp_path, change, recwarn):
     path = solver.run.models / "000010-checkpoint.pt"
     state = torch.load(path, weights_only=True)
-    saved = next(iter(state["optimizers"].values()))
+    name, saved = next(iter(state["optimizers"].items()))
     first = next(iter(saved["state"].values()))
     if change == "a step of three":
         first["step"] = torch.ones(3)
     elif change == "a lost moment":
         del first["exp_avg_sq"]
-    else:
+    elif change == "no table":
         saved["state"] = torch.ones(7)
+    else:
+        state["optimizers"][name] = torch.ones(7)
     torch.save(state, path)
     with pytest.raises(CheckpointError, match="optimiser"):
         solver.load(path, 10)

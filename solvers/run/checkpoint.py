@@ -280,7 +280,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, name: str, saved: dict[str,
     ours = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
     if saved is None:
         raise Misfit(f"its optimiser {name!r} is missing")
-    if not isinstance(saved["state"], dict):
+    if not isinstance(saved, dict) or not isinstance(saved.get("state"), dict):
         raise CheckpointError(f"it is damaged: optimiser {name} has no table of moments")
     for key, moments in saved["state"].items():
         check_tensors({k: v for k, v in moments.items() if k != "step"}, f"optimiser {name}, {key}")
