@@ -328,7 +328,7 @@ class Solver(Stepping):
 
     def evaluate(self, run: RunFolder, iteration: int, choice: dict[str, Any] | None = None) -> None:
         self.doing = "in test mode"
-        distributed.make_same(self.networks.values())
+        distributed.make_same(self.kept.values())
         view = replace(self.view(self.test_set), share=(self.rank, self.world))
         metrics = evaluate(view, run, iteration, choice)
         if self.rank == 0:

@@ -105,7 +105,7 @@ class Training(Section):
     than those of each one's share."""
     activation_checkpointing: Flag = False
     """1: residual blocks and the like keep their inputs alone for the backward pass, which computes the rest
-    again, bit for bit: less memory for about a third more time. Not with BatchNorm, nor with compile."""
+    again, bit for bit: less memory for more time. Not with BatchNorm, nor with compile."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of an exponential moving average of the model's weights, such as 0.999; 0: off. Samples,
     validation, tests and exports then take the averaged weights, which checkpoints hold beside the others. At
