@@ -25,15 +25,6 @@ TOGETHER = {  # models whose losses are means over images, where nothing is draw
 
 
 @pytest.fixture
-def float64(monkeypatch):
-    """Two right computations then differ by little, also where Adam divides a gradient of nearly nothing."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture
 def no_draws(monkeypatch):
     """Noise is zero and every order is that of the batch; what has a generator of its own stays."""
 

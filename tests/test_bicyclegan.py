@@ -124,14 +124,6 @@ def test_z_reaches_every_stage_of_the_generator():
         assert (down.weight.grad[:, channels:].abs().amax(dim=(0, 2, 3)) > 0).all()
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def squares(logits: Iterable[torch.Tensor], target: float) -> torch.Tensor:
     return sum(((x - target) ** 2).sum() / x.numel() for x in logits)
 

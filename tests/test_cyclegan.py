@@ -54,15 +54,6 @@ def make(digits_folder, tmp_path):
     return made
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    """Everything in float64, in which two right computations agree closely."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 # The networks, layer by layer as the authors number them
 
 

@@ -18,16 +18,6 @@ def gradients(solver) -> dict[str, list[torch.Tensor]]:
     return {name: [p.grad for p in net.parameters()] for name, net in solver.networks.items()}
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    """Everything in float64: losses have kinks, and mode seeking starts with gradients of 1e5; in float32 two
-    right computations can differ by more than two wrong ones should be allowed to."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize("concat", [0, 1])
 @pytest.mark.parametrize(("no_ms", "batch"), [(0, 3), (1, 1)])
 def test_gradients_equal_those_of_the_authors_order(concat, no_ms, batch, float64):

@@ -118,14 +118,6 @@ def test_y_sees_x_through_z_alone_in_the_report_and_by_skip_connections_in_skip(
         assert torch.equal(a, b) != through_skips
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize("variant", ["report", "skip"])
 def test_gradients_and_losses_equal_a_plain_rebuild_with_a_pass_for_each_player(variant, make, float64):
     """Probabilities and their logarithms in place of logits, the KL by PyTorch's distributions."""

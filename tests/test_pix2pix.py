@@ -45,15 +45,6 @@ def make(digits_folder, tmp_path):
     return made
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    """Everything in float64, in which two right computations agree closely."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def batch_of(solver, count: int = 2) -> Batch:
     batch = solver.test_set.at(np.arange(count))
     return batch._replace(images=tuple(x.to(torch.get_default_dtype()) for x in batch.images))

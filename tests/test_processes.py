@@ -237,3 +237,25 @@ def test_those_who_are_left_name_the_one_who_died(digits_folder, tmp_path):
     text = (tmp_path / "errors").read_text()
     name = f"process 1 of 2 (pid {second.pid} on {os.uname().nodename})"
     assert text == f"error: {name} is gone; in iteration 2\n"
+
+
+def test_test_mode_begins_with_the_same_weights_everywhere_averaged_ones_too(
+    digits_folder, tmp_path, monkeypatch
+):
+    model, network, training = RUNS["IIAE"]
+    monkeypatch.setitem(RUNS, "IIAE", (model, network, {**training, "ema": 0.9}))
+
+    def work(rank):
+        seen = []
+        monkeypatch.setattr("solvers.solver.evaluate", lambda view, *_: seen.append(view.model) or {})
+        monkeypatch.setattr("solvers.solver.write_pages", lambda *_: None)
+        solver = solver_of("IIAE", digits_folder)
+        monkeypatch.setattr(solver.reporter, "results", lambda *_: None)
+        for buffer in solver.tested_model.buffers():
+            buffer.fill_(rank + 1)
+        solver.evaluate(None, 1)
+        return [buffer.clone() for buffer in seen[0].buffers()]
+
+    first, second = in_processes(2, work, tmp_path / "found")
+    assert first and all(torch.equal(one, torch.ones_like(one)) for one in first)
+    assert all(torch.equal(one, other) for one, other in zip(first, second, strict=True))

@@ -15,16 +15,6 @@ from models.stargan import Discriminator, DomainStarGAN, Generator, Residual, St
 from solvers.losses import gradient_penalty
 from solvers.run.folder import RunError
 
-
-@pytest.fixture
-def float64(monkeypatch):
-    """Everything in float64, in which two right computations agree closely."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 # The networks, written down once more
 
 

@@ -46,15 +46,6 @@ def make(tmp_path):
     return made
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    """Everything in float64, in which two right computations agree closely."""
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 def wear(solver) -> None:
     """Weights unlike those of the start, where biases are zero."""
     torch.manual_seed(1)

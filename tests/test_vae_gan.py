@@ -137,14 +137,6 @@ def test_reconstructions_are_compared_by_the_last_convolution_before_it_is_norma
 # Gradients
 
 
-@pytest.fixture
-def float64(monkeypatch):
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
 @pytest.mark.parametrize("decoder_loss", ["minimax", "non_saturating"])
 def test_each_players_gradients_equal_a_plain_rebuild_with_passes_of_its_own(make, float64, decoder_loss):
     """By backward from each loss of algorithm 1 in turn, with probabilities and their logarithms in place of
