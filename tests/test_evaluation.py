@@ -45,6 +45,10 @@ WAYS = ("x_to_y", "y_to_x")
 NUMBERS = {
     "iteration",
     *(f"reconstruction/{kind}/{domain}" for kind in ("l1", "psnr", "ssim") for domain in "xy"),
+    *(
+        f"sharpness/{of}"
+        for of in (*WAYS, *(f"{kind}_{x}" for kind in ("real", "reconstruction") for x in "xy"))
+    ),
     *(f"diversity/l1/{kind}" for kind in (*WAYS, "real_x", "real_y")),
     *(
         f"{probe}/{kind}"
@@ -140,6 +144,7 @@ def test_a_model_without_a_prior_says_why_numbers_are_missing(unpaired, tmp_path
         "probe",
         "probe_mlp",
         "translation",
+        "sharpness",
     }
     protocol = json.loads((run.results / "metrics.json").read_text())["protocol"]
     assert set(protocol["left_out"]) == {

@@ -196,8 +196,8 @@ class Test(Section):
     lpips: Flag = False
     """Diversity by LPIPS too: needs torchmetrics, torchvision and AlexNet's pretrained weights."""
     metrics: list[str] | None = None
-    """Families of numbers, by name: retrieval, reconstruction, probes, clustering, translation, realism,
-    diversity, modes, adaptation. Null: all that model and data allow; [] none."""
+    """Families of numbers, by name: retrieval, reconstruction, probes, clustering, translation, attributes,
+    realism, sharpness, diversity, modes, adaptation. Null: all that model and data allow; [] none."""
     classifier_iterations: Count = 1_000
     """Of the classifier of real images that judges translations; trained once per data set and resolution."""
     extractors: list[Literal["inception", "lite0", "classifier"]] | None = None
