@@ -44,9 +44,10 @@ from solvers.run.folder import RunError, RunFolder, find_run, new_run
 from solvers.run.lock import RunLock, held
 from solvers.run.lost import watched
 from solvers.run.memory import peak, say_estimate
+from solvers.run.precision import pick_precision
 from solvers.run.recompute import recompute_stages
 from solvers.run.reporter import Reporter
-from solvers.run.setup import pick_device, pick_precision, prepare_backends, versions
+from solvers.run.setup import pick_device, prepare_backends, versions
 from solvers.run.shortage import told
 from solvers.run.signals import StopSignals
 from solvers.run.stepping import Stepping
@@ -78,6 +79,7 @@ class Solver(Stepping):
         self.precision = pick_precision(config.precision, self.device)
         prepare_backends(config)
         distributed.start(self.device)
+        self.precision = distributed.from_first(self.precision)
         sets = training_sets(self.open_split, config.data_folder, self.held_out) if config.train else ()
         self.train_set, self.validation_set = sets or (None, None)
         self.test_set = self.open_split("test")
@@ -157,7 +159,7 @@ class Solver(Stepping):
             self.validation = Validation(self.view(self.validation_set), t)
         if self.rank == 0:
             remove_leftovers(run.models)
-            run.create(self.config, versions())
+            run.create(self.settled, versions())
             run.forget_after(start)
         self.announce("training", self.train_set, start)
         if self.validation is not None:
@@ -266,7 +268,7 @@ class Solver(Stepping):
             "networks": {name: network.state_dict() for name, network in self.kept.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
-            "config": self.config.model_dump(mode="json"),
+            "config": self.settled.model_dump(mode="json"),
         }
 
     def choose_run(self) -> Path | None:
@@ -284,6 +286,7 @@ class Solver(Stepping):
                     state = self.import_checkpoint(state)
             with untrusted():
                 there = state["networks"].keys()
+                self.keep_precision(state if training else {})
             needed = {
                 name: network
                 for name, network in self.kept.items()
@@ -388,6 +391,7 @@ class Solver(Stepping):
     def announce(self, verb: str, data: Dataset, iteration: int) -> None:
         count = sum(p.numel() for network in self.networks.values() for p in network.parameters())
         size = f"{len(data):,} {'pairs' if data.paired else 'images'} at {spelled(self.config.size)}"
-        how = f"{self.device}, {str(self.precision).removeprefix('torch.')}, {count:,} parameters"
+        dtype = self.precision if verb == "training" else torch.float32
+        how = f"{self.device}, {str(dtype).removeprefix('torch.')}, {count:,} parameters"
         since = f", from iteration {iteration}" if iteration else ""
         self.reporter.say(f"{self.config.model} {verb} on {self.config.dataset}: {size}; {how}{since}")

@@ -20,6 +20,7 @@ from configs.load import validate
 from dataloader.cdcb import pack_digits
 from dataloader.preprocessing import run
 from solvers import Solver, make_solver
+from solvers.run import precision
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"  # development data; tests that use it are skipped where it is not
@@ -41,6 +42,14 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def auto_is_float32() -> Iterator[None]:
+    """What `precision` auto means differs between processors; tests mean float32 where they don't say."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(precision, "computes_in_bf16", lambda device: False)
+        yield
 
 
 @pytest.fixture

@@ -195,6 +195,8 @@ def test_metrics_have_the_flat_names_of_the_contract(whole_run):
         *(f"translation/colour_error/reference/{way}" for way in WAYS),
         *(f"translation/{kind}/real_{domain}" for kind in ("digit", "colour_error") for domain in "xy"),
         *(f"diversity/l1/{kind}" for kind in ("x_to_y", "y_to_x", "real_x", "real_y")),
+        *(f"sharpness/{kind}_{domain}" for kind in ("real", "reconstruction") for domain in "xy"),
+        *(f"sharpness/{way}" for way in WAYS),
         "probe/gap",
         *(
             f"{probe}/{kind}"

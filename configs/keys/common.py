@@ -268,13 +268,15 @@ class Config(Section):
     ] = "auto"
     """auto takes the GPU where there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the networks; losses are always float32. auto: bf16 on GPUs that have it, else fp32."""
+    """Of the networks in training; losses and test mode are always float32. auto: bf16 on GPUs and processors
+    that compute in it, else fp32; a resumed run keeps what its checkpoint was trained in."""
     compile: Flag = False
     """Compile the networks with torch.compile: slow to start, then faster."""
     workers: Annotated[Whole, Field(ge=0, le=64)] = 1
     """Threads that read ahead; 0 reads in the training loop."""
     threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
-    """CPU threads for the networks; 0 leaves it to PyTorch."""
+    """CPU threads for the networks, at most as many as cores that this process may use (by its affinity and
+    its control group); 0: all of them, shared by torchrun's processes, or OMP_NUM_THREADS."""
     versions: dict[str, str] | None = None
     """Written into a run's config.json; ignored when read."""
     differs_from_paper: list[str] | None = None

@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from solvers.run.cores import bound_waiting
+
 FIRST = os.environ.get("RANK", "0") == "0"  # of several processes
 
 
@@ -24,6 +26,7 @@ def say(reason: object) -> None:
 def finish(work: Callable[[], int]) -> int:
     """Do the work, which gives an exit status; 1 where the run failed, 2 where the input was wrong, 130 or
     143 where a signal stopped it."""
+    bound_waiting()
     from solvers import RUN_ERRORS, USER_ERRORS  # PyTorch is loaded only now
     from solvers.run import distributed, lost
     from solvers.run.signals import Interrupted, interrupting

@@ -55,6 +55,11 @@ def local_rank() -> int:
     return announced("LOCAL_RANK", 0)
 
 
+def local_world() -> int:
+    """How many of the processes run on this machine, at least 1."""
+    return max(1, announced("LOCAL_WORLD_SIZE", 1))
+
+
 def world() -> int:
     """How many processes there are, at least 1."""
     return max(1, announced("WORLD_SIZE", 1))

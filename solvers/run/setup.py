@@ -1,4 +1,4 @@
-"""Device, precision, backends and memory, set once at the start; and what versions run."""
+"""Device, backends, threads and memory, set once at the start; and what versions run."""
 
 import ctypes
 import platform
@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from configs.keys.common import Config
+from solvers.run.cores import threads
+from solvers.run.distributed import local_world
 from solvers.run.folder import RunError
 
 
@@ -26,24 +28,11 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The networks' dtype. auto: bf16 on a GPU that has it, float32 elsewhere. Raises RunError."""
-    if name == "auto":
-        name = (
-            "bf16"
-            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-            else "fp32"
-        )
-    if name == "fp16" and device.type == "cpu":
-        raise RunError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
 def prepare_backends(config: Config) -> None:
     """Threads, memory and convolution algorithms; deterministic ones, so that a resumed run is the same, bit
     for bit."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    if (count := threads(config.threads, local_world())) is not None:
+        torch.set_num_threads(count)
     keep_freed_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from solvers.run.batchnorm import share_statistics
 from solvers.run.gradients import average, averaged
 from solvers.run.memory import Rehearsal
 from solvers.run.parts import Parts
+from solvers.run.precision import name_of, trained_in
+from solvers.run.reporter import Reporter
 
 
 class Stepping:
@@ -24,6 +27,7 @@ class Stepping:
     device: torch.device
     precision: torch.dtype
     scaler: torch.amp.GradScaler
+    reporter: Reporter
     rank: int
     world: int
     networks: dict[str, nn.Module]
@@ -52,6 +56,21 @@ class Stepping:
     def autocast(self) -> torch.autocast:
         """The networks' precision. Losses belong outside, in float32."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    @property
+    def settled(self) -> Config:
+        """The config with what auto came to mean for its precision, as it is kept."""
+        return self.config.model_copy(update={"precision": name_of(self.precision)})
+
+    def keep_precision(self, state: dict[str, Any]) -> None:
+        """Where the config leaves the precision open, go on in the one that a checkpoint was trained in."""
+        before = trained_in(state, self.device)
+        if self.config.precision != "auto" or before in (None, self.precision):
+            return
+        self.precision = before
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=before == torch.float16)
+        name = name_of(before)
+        self.reporter.say(f"The checkpoint was trained in {name}, which is kept; precision=... changes it")
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         """One iteration; its losses by name, as detached scalar tensors on the device. Not every iteration
