@@ -12,7 +12,7 @@ from conftest import noise
 from drit_toys import toy_solver
 from PIL import Image
 
-from benchmarks import content_probe, data, limits, packing_memory, plain, scaling, train_step
+from benchmarks import content_probe, data, limits, packing_memory, plain, scaling, train_step, waiting
 from benchmarks.noise import CASES, make_solver, noise_batch
 from dataloader.preprocessing import run
 from solvers.run.torchvision_shim import import_torchvision
@@ -210,3 +210,31 @@ def test_the_scaling_benchmark_measures_marks_and_draws(tmp_path, capsys, monkey
     assert figures[key.format(2, "images_per_second")] > 0 and figures[key.format(2, "memory_mib")] > 50
     assert figures[key.format(4, "failed")] == figures[key.format(8, "failed")] == 1
     assert Image.open(tmp_path / "a.png").size[0] == 640
+
+
+def test_the_waiting_benchmark_compares_ways_alone_and_beside_others(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "WAYS", {"spin 100": {"GOMP_SPINCOUNT": "100"}})
+    words = ["--seconds", "0.01", "--rounds", "1", "--threads", "1", "--set", "network.base_width=4"]
+    assert run(waiting.main, [*words, "--json", str(tmp_path / "w.json")]) == 0
+    figures = json.loads((tmp_path / "w.json").read_text())
+    kinds = ("alone", "busy", "share_alone", "slowdown")
+    assert set(figures) == {f"waiting/spin_100/{kind}" for kind in kinds}
+    alone, busy = figures["waiting/spin_100/alone"], figures["waiting/spin_100/busy"]
+    assert figures["waiting/spin_100/slowdown"] == pytest.approx(alone / busy, rel=1e-4)
+    assert figures["waiting/spin_100/share_alone"] == 1 and "| spin 100 |" in capsys.readouterr().out
+
+
+def test_the_waiting_benchmark_leaves_no_busy_process_behind_where_a_measurement_fails(tmp_path, monkeypatch):
+    begun = []
+
+    class Watched(waiting.subprocess.Popen):
+        def __init__(self, *more, **named):
+            super().__init__(*more, **named)
+            begun.append(self)
+
+    monkeypatch.setattr(waiting.subprocess, "Popen", Watched)
+    monkeypatch.setattr(waiting, "WAYS", {"passive": {}})
+    monkeypatch.setattr(waiting, "rate", lambda *asked: 1 / 0 if len(begun) else 1.0)
+    with pytest.raises(ZeroDivisionError):
+        waiting.main(["--seconds", "1", "--rounds", "1", "--threads", "2"])
+    assert len(begun) == 2 and all(process.poll() is not None for process in begun)
