@@ -280,7 +280,8 @@ def test_pairs_are_measured_both_ways(make, tmp_path):
     protocol = metrics.pop("protocol")
     ways = ("x_to_y", "y_to_x")
     expected = {f"translation/{kind}/{way}" for kind in ("l1", "psnr", "ssim", "digit") for way in ways}
-    assert set(metrics) == {"iteration", "translation/digit/real_x", "translation/digit/real_y", *expected}
+    real = {f"{kind}/real_{domain}" for kind in ("translation/digit", "sharpness") for domain in "xy"}
+    assert set(metrics) == {"iteration", *real, *expected, *(f"sharpness/{way}" for way in ways)}
     assert all(map(math.isfinite, metrics.values()))
     assert protocol["left_out"]["retrieval"] == "the content is the image itself, not a code"
     solver.model.eval()
@@ -312,7 +313,7 @@ def test_two_processes_train_what_one_trains(make, digits_folder, tmp_path):
     """Nothing mixes the images of a batch, so that the pools, too, are one process's but for rounding."""
     training = {"max_iters": 4, "lr": 1e-3, "batch_size": 2, "sample_freq": 100}
     make("one", training=training).train()
-    config = values(digits_folder, tmp_path / "two", training=training)
+    config = values(digits_folder, tmp_path / "two", training=training, precision="fp32")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*launch, *command(write_config(config, tmp_path / "two.json"))[1:]],

@@ -146,7 +146,8 @@ def test_it_trains_resumes_bit_for_bit_and_tests(make, tmp_path, resolution, bat
     protocol = metrics.pop("protocol")
     kinds = ("l1", "psnr", "ssim", "digit")
     read = "translation/digit/real_y"  # by the classifier that reads the translations
-    assert set(metrics) == {"iteration", read, *(f"translation/{kind}/x_to_y" for kind in kinds)}
+    sharp = {f"sharpness/{of}" for of in ("real_x", "real_y", "x_to_y")}
+    assert set(metrics) == {"iteration", read, *sharp, *(f"translation/{kind}/x_to_y" for kind in kinds)}
     assert 0 < metrics["translation/l1/x_to_y"] < 2
     assert protocol["model"] == {"test_mode": more.get("test_mode", "paper")}
     assert protocol["left_out"]["retrieval"] == "the content is the image itself, not a code"
