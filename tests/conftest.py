@@ -24,6 +24,7 @@ from solvers.run import precision
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"  # development data; tests that use it are skipped where it is not
+FUZZ = int(os.environ.get("FUZZ", "1"))  # how many times as many examples as usual the fuzzing tests take
 torch.set_num_threads(1)
 
 

@@ -1,5 +1,6 @@
 """The benchmarks run at a small size and write what they say they do; nothing here is timed."""
 
+import copy
 import json
 import sys
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ from conftest import noise
 from drit_toys import toy_solver
 from PIL import Image
 
-from benchmarks import content_probe, data, limits, packing_memory, plain, scaling, train_step, waiting
+from benchmarks import content_probe, data, limits, packing_memory, plain, scaling, storm, train_step, waiting
 from benchmarks.noise import CASES, make_solver, noise_batch
 from dataloader.preprocessing import run
 from solvers.run.torchvision_shim import import_torchvision
@@ -239,3 +240,22 @@ def test_the_waiting_benchmark_leaves_no_busy_process_behind_where_a_measurement
     with pytest.raises(ZeroDivisionError):
         waiting.main(["--seconds", "1", "--rounds", "1", "--threads", "2"])
     assert len(begun) == 2 and all(process.poll() is not None for process in begun)
+
+
+def test_the_storm_tells_runs_that_differ(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(storm, "LAST", 4)
+    monkeypatch.setattr(storm, "CONFIGS", {"iiae_digits": ["network.base_width=4", "training.max_iters=4"]})
+    words = ["--kills", "1", "--configs", "iiae_digits", "--json", str(tmp_path / "s.json")]
+    assert run(storm.main, words) == 0
+    figures = json.loads((tmp_path / "s.json").read_text())
+    ends = figures.pop("storm/iiae_digits/ends")
+    assert figures == {"storm/iiae_digits/kills": 1, "storm/iiae_digits/unequal": 0} and ends >= 1
+    assert "1 kills" in capsys.readouterr().out
+    a = {"checkpoint": {"w": [torch.zeros(2), 1]}, "x.png": b"1", "numbers": {"n": 0.5}}
+    assert storm.differences(a, copy.deepcopy(a)) == []
+    others = {"checkpoint": {"w": [torch.tensor([0.0, 1e-30]), 1]}, "x.png": b"2", "y.png": b""}
+    assert storm.differences(a, others) == ["checkpoint", "numbers", "x.png", "y.png"]
+    monkeypatch.setattr(storm.Storm, "blow", lambda self, kills: {"storm/iiae_digits/unequal": 1.0})
+    with pytest.raises(SystemExit) as end:
+        storm.main(words)
+    assert end.value.code == 1

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 import torch
-from conftest import ROOT, restored, same_tensors
+from conftest import FUZZ, ROOT, restored, same_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_checkpoint import fresh
@@ -86,7 +86,7 @@ def test_any_file_is_refused_in_one_line(tmp_path, kind, capfd):
 def test_bytes_changed_anywhere_give_a_checkpoint_or_one_error(tmp_path):
     path = save_checkpoint(tmp_path, 10, {"networks": {"a": {"w": torch.arange(50.0)}}, "optimizers": {}})
     whole, draw = path.read_bytes(), random.Random(0)
-    for _ in range(150):
+    for _ in range(150 * FUZZ):
         data = bytearray(whole)
         for _ in range(draw.choice((1, 1, 3, 30))):
             data[draw.randrange(len(data))] = draw.randrange(256)
@@ -192,7 +192,9 @@ def test_a_checkpoint_damaged_in_any_way_is_right_or_one_error(solver, tmp_path)
     whole = (solver.run.models / "000010-checkpoint.pt").read_bytes()
     path, wanted, outcomes = tmp_path / "000010-checkpoint.pt", copy.deepcopy(solver.state()), []
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(
+        max_examples=30 * FUZZ, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    )
     @given(damages(whole))
     def storm(damaged):
         content, shown = damaged

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import FUZZ, ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,9 @@ HARD = (
     [],
     {},
 )
-unruly = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+unruly = settings(
+    max_examples=100 * FUZZ, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
 
 leaves = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=300), st.sampled_from(HARD)
