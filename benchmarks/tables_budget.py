@@ -21,8 +21,13 @@ from dataloader.preprocessing import run as run_main
 ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (  # keys of training that are iterations, or lists of such
     *("milestones", "inter_exact_iters", "anneal_iters", "inter_anneal_iters", "mixture_start"),
-    *("print_freq", "sample_freq", "model_save_freq", "validation_freq"),
+    "validation_freq",
 )
+COUNTS = {
+    "print_freq": 50,
+    "sample_freq": 1,
+    "model_save_freq": 10,
+}  # how often in a run: grids take time, too
 RATES = ("decay_temp_rate",)  # per epoch: the fewer epochs, the faster
 WARM = 5  # iterations that are not timed
 CYCLE = 6  # timed in multiples of this: some train discriminators alone in one of two or three iterations
@@ -32,10 +37,11 @@ TRIAL, SHORTEST, LONGEST = 0.03, 3.0, 30.0  # seconds of a trial: this share of 
 def for_minutes(config: Config, minutes: float, seconds: float) -> list[str]:
     """The key=value words that make this config train for so many minutes at so many seconds an iteration:
     max_iters, and whatever is a point or a length of time in training in proportion. What is 0 stays 0, and
-    what is not becomes no 0."""
+    what is not becomes no 0. Grids are drawn at the end alone."""
     total = max(1, round(60 * minutes / seconds))
     share = total / config.training.max_iters
     words = [f"training.max_iters={total}"]
+    words += [f"training.{key}={max(1, total // count)}" for key, count in COUNTS.items()]
     for key in (*LENGTHS, *RATES):
         value = getattr(config.training, key, None)
         if value:  # neither there without a value nor 0 nor []

@@ -122,8 +122,11 @@ def machine() -> str:
 
 def base_words(row: Row, data: Path | None, given: list[str]) -> list[str]:
     """CONFIG key=value ... of a row, the same for all seeds."""
-    place = [f"path_to_data={data.resolve()}"] if data else []
-    return [f"configs/{row.config}.json", *row.keys, *place, *given]
+    keys = list(row.keys)
+    if data is not None:
+        keys = [key for key in keys if not key.startswith("path_to_data=")]
+        keys.append(f"path_to_data={data.resolve()}")
+    return [f"configs/{row.config}.json", *keys, *given]
 
 
 def jobs_of(
@@ -168,7 +171,9 @@ def check_data(config: Config) -> None:
 def experiment(config: Config) -> dict[str, str]:
     """What must be the same for a run to be this one."""
     place = json.dumps(str((ROOT / config.data_folder).resolve()))
-    return {**settings(config), "seed": str(config.seed), "path_to_data": place}
+    found = {**settings(config), "seed": str(config.seed), "path_to_data": place}
+    found.pop("differs_from_paper", None)  # follows from the rest
+    return found
 
 
 def check_same(job: Job) -> None:
@@ -182,7 +187,9 @@ def check_same(job: Job) -> None:
     for key in dict.fromkeys([*wanted, *found]):
         if wanted.get(key) != found.get(key):
             what = f"{key} {found.get(key, 'unset')}, not {wanted.get(key, 'unset')}"
-            raise DataError(f"{job.folder.root} was run with {what}; remove it, or give another --output")
+            raise DataError(
+                f"{job.folder.root} was run with {what}; remove that folder, or give another --output"
+            )
 
 
 def is_finished(job: Job) -> bool:
