@@ -16,6 +16,7 @@ class Row:
     keys: tuple[str, ...] = ()  # key=value
     name: str = ""  # of its run folders, before _s0; the config's name where empty
     why_not: str = ""
+    of: str = ""  # the name of another row: its trained runs are tested, with this row's keys of `test`
 
     @property
     def folder(self) -> str:

@@ -217,7 +217,8 @@ def commands(results: Results, jobs: list[Job], data: Any) -> list[str]:
         mine = next((job for job in jobs if job.row is row), None)
         if mine is not None:
             *words, _ = mine.words
-            lines.append(f"    {as_typed(words, data)} seed=$seed")
+            trained = f" train=0 test.test_path=RUN_OF_{row.of}_s$seed" if row.of else ""
+            lines.append(f"    {as_typed(words, data)} seed=$seed{trained}")
     return [*lines, "done"]
 
 

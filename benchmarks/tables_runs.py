@@ -141,12 +141,12 @@ def jobs_of(
         for config in configs.values():
             check_data(config)
         if plan.budget is not None:
-            for row in rows:
-                seconds = plan.seconds(row, words[row.folder])
-                words[row.folder] = [
-                    *words[row.folder],
-                    *for_minutes(configs[row.folder], plan.budget, seconds),
-                ]
+            trained = {row.folder: row for row in rows if not row.of}
+            schedules = {
+                name: for_minutes(configs[name], plan.budget, plan.seconds(row, words[name]))
+                for name, row in trained.items()
+            }
+            words = {row.folder: [*words[row.folder], *schedules[row.of or row.folder]] for row in rows}
         jobs = [
             Job(row, seed, [*words[row.folder], f"seed={seed}"], RunFolder(place / f"{row.folder}_s{seed}"))
             for seed in range(seeds)
@@ -194,12 +194,17 @@ def check_same(job: Job) -> None:
 
 def is_finished(job: Job) -> bool:
     """Whether the trained run was tested."""
+    tested = tested_at(job.folder)
+    last = job.config.training.max_iters
+    return tested is not None and (tested == last or job.config.test.select == "best")
+
+
+def tested_at(folder: RunFolder) -> int | None:
+    """Which iteration's results lie there."""
     try:
-        found = json.loads((job.folder.results / "metrics.json").read_text())
-        tested = found["iteration"]
+        return int(json.loads((folder.results / "metrics.json").read_text())["iteration"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return tested == job.config.training.max_iters or job.config.test.select == "best"
+        return None
 
 
 # --- Running
@@ -210,13 +215,19 @@ def run_job(job: Job, plan: Plan) -> str:
     wrong, SystemExit where a signal stopped it."""
     wait_for(job.folder)
     begun = any(job.folder.models.glob("*-checkpoint.pt"))
-    resume = ["training.resume_iters=latest"] if begun else []
+    more = ["training.resume_iters=latest"] if begun else []
+    if job.row.of:
+        trained = RunFolder(job.folder.root.with_name(f"{job.row.of}_s{job.seed}"))
+        if (tested := tested_at(trained)) is None:
+            return f"{trained.root.name} is not finished"
+        checkpoint = trained.models.resolve() / f"{tested:06d}-checkpoint.pt"
+        more = ["train=0", f"test.test_path={checkpoint}"]
     print(f"{job.name}: {'goes on' if begun else 'begins'}; its words are in {log_of(job)}", flush=True)
     plan.begin(job)
     began = time.monotonic()
     with log_of(job).open("ab") as log:
         start = log.tell()
-        status = main_py([*job.words, f"run_dir={job.folder.root.resolve()}", *resume], log)
+        status = main_py([*job.words, f"run_dir={job.folder.root.resolve()}", *more], log)
     said = last_error(log_of(job).read_bytes()[start:].decode(errors="replace"))
     if status == 2:
         raise DataError(f"{job.name}: {said}")

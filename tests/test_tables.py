@@ -22,7 +22,7 @@ from configs.load import load_config
 from dataloader.packed import DataError
 from solvers.run.folder import RunFolder
 
-VALUES = {"wide": (0.5, 0.75, 0.55), "narrow": (0.9, 0.9, 0.3)}  # by seed
+VALUES = {"wide": (0.5, 0.75, 0.55), "narrow": (0.9, 0.9, 0.3), "again": (0.1, 0.2, 0.3)}  # by seed
 COLUMNS = (Column("recall", ("retrieval/shared/x_to_y", "retrieval/shared/y_to_x"), 3, True),)
 PAPER = Published("Paper", {"recall": "0.997"}, "a paper", "256 x 256")
 
@@ -53,6 +53,7 @@ def fake(monkeypatch):
         config = load_config(ROOT / words[0], words[1:])
         folder = RunFolder(Path(config.run_dir))
         came.append(folder.root.name)
+        main_py.words = words
         row, seed = folder.root.name.rsplit("_s", 1)
         if (row, seed) in main_py.failing:
             log.write(b"warming up\nerror: loss became NaN\nbye\n")
@@ -171,6 +172,19 @@ def test_mistakes_are_one_line(toy, fake, capsys, tmp_path):
     with tables.RunLock(tmp_path / "out/toy"):
         assert "in use" in refusal(capsys, tables.main, *toy)
     assert not fake.came and not (tmp_path / "pages").exists()
+
+
+def test_a_row_can_be_another_rows_runs_tested_otherwise(toy, fake, monkeypatch, tmp_path):
+    wide, narrow, _ = TABLES["toy"].rows
+    again = Row("Narrow, by two numbers", narrow.config, ('test.metrics=["probes"]',), "again", of="narrow")
+    monkeypatch.setitem(TABLES, "toy", replace(TABLES["toy"], rows=(wide, narrow, again)))
+    monkeypatch.setattr(tables_runs, "measure", lambda words, minutes: 0.6)
+    text = made(toy, "--seeds", "1", "--budget", "1")
+    assert fake.came == ["wide_s0", "narrow_s0", "again_s0"]
+    assert cells(text, "Narrow, by two numbers") == ["0.100, 0.050"]
+    wanted = tmp_path / "out/toy/narrow_s0/models/000100-checkpoint.pt"
+    assert fake.words[-2:] == ["train=0", f"test.test_path={wanted}"]
+    assert "seed=$seed train=0 test.test_path=RUN_OF_narrow_s$seed" in text
 
 
 # --- Signals
@@ -318,7 +332,8 @@ def test_every_table_is_made_of_configs_that_can_be(name):
     assert len({row.folder for row in rows}) == len(rows)
     assert len({row.label for row in table.rows}) == len(table.rows)
     assert all(bool(row.config) != bool(row.why_not) for row in table.rows)
-    for row in rows:
+    for number, row in enumerate(rows):
+        assert not row.of or row.of in [other.folder for other in rows[:number] if not other.of]
         path = ROOT / f"configs/{row.config}.json"
         config = load_config(path, row.keys)
         for minutes in (0.05, 5000):
