@@ -253,23 +253,33 @@ class MapLayerNorm(nn.Module):
 
 class UpBlock(nn.Module):
     """[B, in, H, W] -> [B, out, 2H, 2W]: 3x3 transposed convolution of stride 2, LayerNorm, ReLU; with
-    `double` the same once more at the new size, with stride 1."""
+    `double` the same once more at the new size, with stride 1. With `resize`, what doubles the size is
+    `resized`."""
 
-    def __init__(self, in_channels: int, out_channels: int, double: bool = False):
+    def __init__(self, in_channels: int, out_channels: int, double: bool = False, resize: bool = False):
         super().__init__()
         layers: list[nn.Module] = []
         for number in range(1 + double):
-            stride = 1 if number else 2
-            kernel = {"kernel_size": 3, "stride": stride, "padding": 1, "output_padding": stride - 1}
-            layers += [
-                nn.ConvTranspose2d(out_channels if number else in_channels, out_channels, **kernel),
-                MapLayerNorm(out_channels),
-                nn.ReLU(inplace=True),
-            ]
+            if resize and not number:
+                layer = resized(in_channels, out_channels)
+            else:
+                stride, channels = (1, out_channels) if number else (2, in_channels)
+                kernel = {"kernel_size": 3, "stride": stride, "padding": 1, "output_padding": stride - 1}
+                layer = nn.ConvTranspose2d(channels, out_channels, **kernel)
+            layers += [layer, MapLayerNorm(out_channels), nn.ReLU(inplace=True)]
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
+
+
+def resized(in_channels: int, out_channels: int) -> nn.Sequential:
+    """[B, in, H, W] -> [B, out, 2H, 2W]: every place four times, then a 3x3 convolution, borders reflected.
+    Each place is then a sum over nine weights; of a 3x3 transposed convolution of stride 2, over one, two or
+    four in turn, which leaves a checkerboard (Odena, Dumoulin, Olah, Distill 2016)."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2), ReflectionPad2d(1), nn.Conv2d(in_channels, out_channels, 3)
+    )
 
 
 class GaussianNoise(nn.Module):

@@ -73,7 +73,8 @@ class AttributeTranslator(Translator):
 class DRIT(AttributeTranslator):
     """The networks of DRIT. `concat` puts the attribute beside the features at every stage of the generator
     (where shapes stay); without, it transforms the features in residual blocks (where shapes change), and the
-    attribute is a point instead of a Gaussian.
+    attribute is a point instead of a Gaussian. `upsampling` of the generator: "transposed" convolutions, or
+    "resize" and convolve.
 
     `resolution` is a multiple of 4 from 32 up, or (height, width) of such. ValueError where it is not, or
     where domains are not two.
@@ -89,6 +90,7 @@ class DRIT(AttributeTranslator):
         residual_blocks: int = 3,
         content_noise: float = 1.0,
         init_std: float = 0.02,
+        upsampling: str = "transposed",
     ):
         super().__init__(resolution, domains, attribute_dim)
         if len(domains) != 2:
@@ -98,7 +100,7 @@ class DRIT(AttributeTranslator):
             (GaussianAttributeEncoder, ConcatGenerator) if concat else (AttributeEncoder, MixingGenerator)
         )
         self.enc_a = encoder(base_width, attribute_dim)
-        self.gen = generator(base_width, attribute_dim, residual_blocks)
+        self.gen = generator(base_width, attribute_dim, residual_blocks, upsampling == "resize")
         init_gaussian(self, init_std)
 
 
@@ -179,11 +181,12 @@ class ConcatGenerator(nn.Module):
     """The generator for `concat` 1: one shared residual block, then each domain's four stages, each of which
     gets the attribute appended to its input."""
 
-    def __init__(self, width: int, attribute_dim: int, residual_blocks: int):
+    def __init__(self, width: int, attribute_dim: int, residual_blocks: int, resize: bool = False):
         super().__init__()
         self.dec_share = nn.Sequential(ResidualBlock(4 * width))
         for letter in LETTERS:
-            stages = concat_stages(4 * width + attribute_dim, attribute_dim, residual_blocks)
+            channels = 4 * width + attribute_dim
+            stages = concat_stages(channels, attribute_dim, residual_blocks, resize=resize)
             for number, stage in enumerate(stages, 1):
                 self.add_module(f"dec{letter}{number}", stage)
 
@@ -195,11 +198,16 @@ class ConcatGenerator(nn.Module):
 
 
 def concat_stages(
-    channels: int, attribute_dim: int, residual_blocks: int, adain: bool = False, double: bool = False
+    channels: int,
+    attribute_dim: int,
+    residual_blocks: int,
+    adain: bool = False,
+    double: bool = False,
+    resize: bool = False,
 ) -> list[nn.Sequential]:
     """Residual blocks, two upsamplings and a 1x1 convolution with tanh; `channels` enter the first, and
     each later one takes `attribute_dim` more than the one before gives. With `adain` the first is `Styled` by
-    the attribute; with `double` an upsampling has two convolutions."""
+    the attribute; `double` and `resize` are UpBlock's."""
     middle = channels + attribute_dim
     late = middle // 2 + attribute_dim
     last = late // 2 + attribute_dim
@@ -209,8 +217,8 @@ def concat_stages(
         first = nn.Sequential(*(ResidualBlock(channels) for _ in range(residual_blocks)))
     return [
         first,
-        nn.Sequential(UpBlock(middle, middle // 2, double)),
-        nn.Sequential(UpBlock(late, late // 2, double)),
+        nn.Sequential(UpBlock(middle, middle // 2, double, resize)),
+        nn.Sequential(UpBlock(late, late // 2, double, resize)),
         nn.Sequential(nn.ConvTranspose2d(last, 3, 1), nn.Tanh()),
     ]
 
@@ -219,13 +227,13 @@ class MixingGenerator(nn.Module):
     """The generator for `concat` 0: for each domain, residual blocks that mix features of the attribute into
     the map, then two upsamplings."""
 
-    def __init__(self, width: int, attribute_dim: int, residual_blocks: int):
+    def __init__(self, width: int, attribute_dim: int, residual_blocks: int, resize: bool = False):
         super().__init__()
         self.blocks = residual_blocks + 1
         for letter in LETTERS:
             for number in range(1, self.blocks + 1):
                 self.add_module(f"dec{letter}{number}", AttributeResidualBlock(4 * width, 4 * width))
-            self.add_module(f"dec{letter}{self.blocks + 1}", upsampling(4 * width))
+            self.add_module(f"dec{letter}{self.blocks + 1}", upsampling(4 * width, resize=resize))
         for letter in LETTERS:
             self.add_module(f"mlp{letter}", attribute_features(attribute_dim, 4 * width, self.blocks))
 
@@ -238,12 +246,12 @@ class MixingGenerator(nn.Module):
         return getattr(self, f"dec{letter}{self.blocks + 1}")(features)
 
 
-def upsampling(channels: int, double: bool = False) -> nn.Sequential:
-    """[B, C, H/4, W/4] -> [B, 3, H, W] in [-1, 1]; with `double` each UpBlock has two convolutions."""
+def upsampling(channels: int, double: bool = False, resize: bool = False) -> nn.Sequential:
+    """[B, C, H/4, W/4] -> [B, 3, H, W] in [-1, 1]; `double` and `resize` are UpBlock's."""
     half, quarter = channels // 2, channels // 4
     return nn.Sequential(
-        UpBlock(channels, half, double),
-        UpBlock(half, quarter, double),
+        UpBlock(channels, half, double, resize),
+        UpBlock(half, quarter, double, resize),
         nn.ConvTranspose2d(quarter, 3, 1),
         nn.Tanh(),
     )

@@ -37,11 +37,20 @@ class GMVAEDRIT(MDMM):
         use_adain: bool = False,
         double_layer: bool = False,
         hard: bool = False,
+        upsampling: str = "transposed",
     ):
         self.components = num_classes
         self.use_adain, self.double_layer = use_adain, double_layer
         super().__init__(
-            resolution, domains, concat, base_width, attribute_dim, residual_blocks, content_noise, init_std
+            resolution,
+            domains,
+            concat,
+            base_width,
+            attribute_dim,
+            residual_blocks,
+            content_noise,
+            init_std,
+            upsampling,
         )
         self.prior = MixturePrior(num_classes, attribute_dim)
         self.temperature, self.hard = 1.0, hard
@@ -51,7 +60,7 @@ class GMVAEDRIT(MDMM):
 
     def make_generator(self, concat: bool, width: int, residual_blocks: int) -> nn.Module:
         generator = ConcatGenerator if concat else MixingGenerator
-        options = {"adain": self.use_adain, "double": self.double_layer}
+        options = {"adain": self.use_adain, "double": self.double_layer, "resize": self.resize}
         return generator(width, self.attribute_dim, len(self.domains), residual_blocks, **options)
 
     def posterior(self, image: Tensor, domain: int | Tensor) -> MixturePosterior:

@@ -45,8 +45,10 @@ class MDMM(AttributeTranslator):
         residual_blocks: int = 3,
         content_noise: float = 1.0,
         init_std: float = 0.02,
+        upsampling: str = "transposed",
     ):
         super().__init__(resolution, domains, attribute_dim)
+        self.resize = upsampling == "resize"
         self.enc_c = ContentEncoder(base_width, residual_blocks, content_noise)
         self.enc_a = self.make_attribute_encoder(concat, base_width)
         self.gen = self.make_generator(concat, base_width, residual_blocks)
@@ -60,7 +62,7 @@ class MDMM(AttributeTranslator):
     def make_generator(self, concat: bool, width: int, residual_blocks: int) -> nn.Module:
         """A network (content, attribute, one-hot [B, domains]) -> image."""
         generator = ConcatGenerator if concat else MixingGenerator
-        return generator(width, self.attribute_dim, len(self.domains), residual_blocks)
+        return generator(width, self.attribute_dim, len(self.domains), residual_blocks, resize=self.resize)
 
     def one_hot(self, domain: int | Tensor, like: Tensor) -> Tensor:
         """[B, domains], float32, on the device of `like` [B, ...]."""
@@ -116,7 +118,7 @@ class AttributeEncoder(nn.Module):
 
 class ConcatGenerator(nn.Module):
     """The generator for `concat` 1; the first stage gets the domain too. `adain`: its residual blocks are
-    normalised by the attribute. `double`: two convolutions in each upsampling."""
+    normalised by the attribute. `double`, `resize`: as of UpBlock."""
 
     def __init__(
         self,
@@ -126,11 +128,12 @@ class ConcatGenerator(nn.Module):
         residual_blocks: int,
         adain: bool = False,
         double: bool = False,
+        resize: bool = False,
     ):
         super().__init__()
         self.dec_share = nn.Sequential(ResidualBlock(4 * width))
         channels = 4 * width + domains + attribute_dim
-        stages = concat_stages(channels, attribute_dim, residual_blocks, adain, double)
+        stages = concat_stages(channels, attribute_dim, residual_blocks, adain, double, resize)
         self.dec1, self.dec2, self.dec3, self.dec4 = stages
 
     def forward(self, content: Tensor, attribute: Tensor, one_hot: Tensor) -> Tensor:
@@ -152,12 +155,13 @@ class MixingGenerator(nn.Module):
         residual_blocks: int,
         adain: bool = False,
         double: bool = False,
+        resize: bool = False,
     ):
         super().__init__()
         self.blocks = residual_blocks + 1
         for number in range(1, self.blocks + 1):
             self.add_module(f"dec{number}", AttributeResidualBlock(4 * width, 4 * width, adain))
-        self.add_module(f"decA{self.blocks + 1}", upsampling(4 * width, double))
+        self.add_module(f"decA{self.blocks + 1}", upsampling(4 * width, double, resize))
         self.mlp = attribute_features(domains + attribute_dim, 4 * width, self.blocks)
 
     def forward(self, content: Tensor, attribute: Tensor, one_hot: Tensor) -> Tensor:

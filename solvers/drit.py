@@ -28,6 +28,7 @@ SHAPE = (  # the model's keys
     "residual_blocks",
     "content_noise",
     "init_std",
+    "upsampling",
 )
 Domain = int | Tensor  # of a side: one for all its images, or one for each, [B]
 
@@ -268,6 +269,9 @@ class DRITSolver(Solver):
         at only there; a discriminator that cannot be carried over begins anew where the config lets it."""
         if not all(name in state for name in self.parts):
             return super().import_checkpoint(state)
+        if self.config.network.upsampling != "transposed":
+            how = "whose generators have transposed convolutions; set network.upsampling=transposed"
+            raise CheckpointError(f"it looks like its authors', {how}")
         networks = {name: network.state_dict() for name, network in self.networks.items()}
         optimizers = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         for name in networks if self.config.train else self.parts:

@@ -20,6 +20,7 @@ from solvers.evaluation.classifier import cache_folder
 from solvers.evaluation.codes import View
 from solvers.evaluation.evaluate import evaluate
 from solvers.evaluation.family import check_test
+from solvers.evaluation.prior import check_prior
 from solvers.evaluation.validation import (
     Validation,
     check_validation,
@@ -93,6 +94,7 @@ class Solver(Stepping):
             self.build()
         except ValueError as error:  # sizes that make no network; models know no configs
             raise RunError(f"resolution {spelled(config.size)} and network of the config: {error}") from None
+        check_prior(config.test, self.model, self.train_set)
         self.average = averaged(self.model) if config.training.ema else None
         if config.train and config.training.activation_checkpointing:
             self.recompute()

@@ -208,6 +208,14 @@ class Test(Section):
     It needs torch-fidelity."""
     realism_images: Annotated[Whole, Field(ge=10)] = 1_000
     """Real and translated images of each direction that FID, KID, precision and recall take, at most."""
+    prior: Literal["model", "fitted"] = "model"
+    """What random styles are drawn from: the model's own prior, or a mixture of Gaussians fitted after
+    training to the styles of training images (arXiv 1903.12436). For models that encode styles."""
+    prior_images: Annotated[Whole, Field(ge=2)] = 3_000
+    """With prior fitted: training images of each domain that it is fitted to, at most, evenly spread."""
+    prior_components: Count | None = None
+    """With prior fitted: how many Gaussians. Null: by the Bayesian information criterion, from 1 to 20, also
+    where the model's own prior is a mixture."""
     adaptation: Adaptation = Field(default_factory=Adaptation)
 
 

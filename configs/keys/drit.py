@@ -80,6 +80,10 @@ class DRITNetwork(Network):
     init_std: Annotated[float, Field(gt=0)] = 0.02
     """Of the convolutions' weights at the start, in encoders and generator. 0.02 suits the published widths;
     through narrow layers it lets little of the image come, and the attribute is slow to say anything."""
+    upsampling: Literal["transposed", "resize"] = "transposed"
+    """How the generator doubles sizes. transposed: by 3x3 transposed convolutions of stride 2, as published,
+    which tend to leave a checkerboard; resize: every place four times, then a 3x3 convolution. The authors'
+    checkpoints load with transposed alone."""
     dis_width: Count = 64
     """Channels of the image discriminators' first convolution."""
     dis_scale: Annotated[Whole, Field(ge=1, le=5)] = 3
@@ -100,3 +104,7 @@ class DRITConfig(Config):
     network: DRITNetwork = Field(default_factory=DRITNetwork)
     resolution: MultiplesOf4 = 216
     """Of the images, in pixels, in multiples of 4: a number for squares, or [height, width]."""
+
+    def differences(self) -> list[str]:
+        words = 'network.upsampling "resize": the authors\' generators have transposed convolutions'
+        return [words] if self.network.upsampling == "resize" else []

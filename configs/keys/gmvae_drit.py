@@ -100,7 +100,7 @@ class GMVAEDRITConfig(MDMMConfig):
             " there is of the bound": weights != (1, 0, 0),
             "training.mixture_start: until then the prior is one Gaussian": t.mixture_start > 0,
         }
-        return [words for words, true in found.items() if true]
+        return [*(words for words, true in found.items() if true), *super().differences()]
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:

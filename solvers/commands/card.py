@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from solvers.commands.opened import WEIGHTS, Opened
+from solvers.visualization.answers import prior_in_words
 
 STYLES = "styles.safetensors"
 DRAWS = 64  # styles of the prior of each domain
@@ -68,7 +69,8 @@ def files_table(about: dict[str, Any]) -> list[str]:
         for verb in verbs
     ]
     steps = load_steps(about)
-    draws = f"`{STYLES}` holds {DRAWS} draws from each domain's prior of styles." if about["prior"] else ""
+    draws = f"`{STYLES}` holds {DRAWS} draws from each domain's prior of styles, the model's own."
+    draws = draws if about["prior"] else ""
     return [
         "## Files",
         "",
@@ -124,6 +126,10 @@ def numbers_table(metrics: dict[str, Any]) -> list[str]:
         f"{count:,} of {plain(name)}" for name, count in (protocol.get("images") or {}).items()
     )
     how = f"{protocol.get('split')} split ({images}), seed {protocol.get('seed')}"
+    if (prior := protocol.get("prior") or {}).get("which") == "fitted":
+        how += f"; prior of random styles: {plain(prior_in_words(prior))}"
+    elif prior.get("which") == "model":
+        how += "; prior of random styles: the model's own"
     return [
         "## Numbers",
         "",

@@ -18,7 +18,7 @@ from solvers.commands.opened import bare_solver, first_state
 from solvers.commands.outputs import check_output, output_folder
 from solvers.run.checkpoint import CheckpointError
 from solvers.run.folder import RunError, RunFolder, write_whole
-from solvers.visualization.answers import meaning_of
+from solvers.visualization.answers import meaning_of, prior_in_words
 from solvers.visualization.page import HEIGHT, TEMPLATES, WIDTH, is_loss
 from solvers.visualization.published import published
 
@@ -160,7 +160,8 @@ def table(groups: list[Group]) -> tuple[list[dict[str, Any]], list[str]]:
     names = dict.fromkeys(name for one in runs for name in (*one.facts, *one.metrics))
     first = next((one for one in runs if one.protocol), None)
     odd = {id(one): differences(first, one) for one in runs if first and one.protocol}
-    rows = [number_row(name, groups, odd) for name in names]
+    drawn = {id(one): otherwise_drawn(first, one) for one in runs if first and one.protocol}
+    rows = [number_row(name, groups, odd, drawn) for name in names]
     for key in dict.fromkeys(key for one in runs for key in one.settings):
         values = [group.runs[0].settings.get(key, "") for group in groups]
         if len(set(values)) > 1:
@@ -171,12 +172,14 @@ def table(groups: list[Group]) -> tuple[list[dict[str, Any]], list[str]]:
         f"{group.name}: {'; '.join(found)}"
         for group in groups
         for one in group.runs
-        if (found := odd.get(id(one)))
+        if (found := [*odd.get(id(one), ()), *other_prior(first, one, drawn)])
     ]
     return rows, list(dict.fromkeys(notes))
 
 
-def number_row(name: str, groups: list[Group], odd: dict[int, list[str]]) -> dict[str, Any]:
+def number_row(
+    name: str, groups: list[Group], odd: dict[int, list[str]], drawn: dict[int, list[str]]
+) -> dict[str, Any]:
     meanings = [one.protocol.get("numbers", {}) for group in groups for one in group.runs]
     about = next((found for known in meanings if (found := meaning_of(name, known))), {})
     better, chance = about.get("better", ""), about.get("chance")
@@ -186,6 +189,7 @@ def number_row(name: str, groups: list[Group], odd: dict[int, list[str]]) -> dic
         mean = statistics.fmean(values) if values else math.nan
         spread = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
         strange = any(name in one.metrics and odd.get(id(one)) for one in group.runs)
+        strange = strange or any(name in drawn.get(id(one), ()) for one in group.runs)
         shown = f"{mean:,.0f}" if mean.is_integer() and mean > 1 else f"{mean:.5g}{spread}"
         text = f"{shown}{' †' if strange else ''}" if values else ""
         value = repr(mean) if math.isfinite(mean) else ""
@@ -216,6 +220,27 @@ def differences(first: Run, other: Run) -> list[str]:
         for key in keys
         if mine.get(key) != theirs.get(key)
     ]
+
+
+def prior_of(one: Run) -> dict[str, Any]:
+    """What random styles were drawn from; older protocols know the model's own alone."""
+    return one.protocol.get("prior") or {}
+
+
+def otherwise_drawn(first: Run, other: Run) -> list[str]:
+    """The numbers of random styles, where the two tested runs drew them from different kinds of prior, or
+    fitted it otherwise. How many Gaussians were found is a result and no difference."""
+    ways = [{**prior_of(one), "components": None, "numbers": None} for one in (first, other)]
+    same = ways[0] == ways[1] or {way.get("which", "model") for way in ways} == {"model"}
+    return [] if same else [*prior_of(first).get("numbers", ()), *prior_of(other).get("numbers", ())]
+
+
+def other_prior(first: Run | None, other: Run, drawn: dict[int, list[str]]) -> list[str]:
+    """A note on it."""
+    if first is None or not drawn.get(id(other)):
+        return []
+    mine, its = (prior_in_words(prior_of(one)) for one in (first, other))
+    return [f"prior of random styles: {its}, not {mine}"]
 
 
 def measured(one: Run, families: set[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What `translate` is asked to do, as far as the model can: from which domain to which, in which styles."""
 
+import shlex
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from dataloader.packing import read_picture
 from dataloader.sizes import load_sides
 from models.translator import Translator
 from solvers.commands.inputs import Placed, placed, untouched
-from solvers.commands.opened import Opened, open_run
+from solvers.commands.opened import ABOUT, Opened, open_run
+from solvers.evaluation.prior import kept_prior, with_mixtures
 from solvers.visualization.interpolation import FRAMES, Ends
 
 LONGEST_TITLE = 24  # characters
@@ -127,6 +129,8 @@ def add_styles(job: Job, options: Namespace) -> None:
     """The styles that the options ask for, or one of the prior. Raises DataError."""
     model = job.model
     there = model.domains[job.target]
+    if options.prior and (options.attribute or options.has or options.style or options.interpolate):
+        raise DataError("--prior goes with --random")
     if options.attribute or options.has:
         ask_for_attributes(job, options)
     elif options.style or options.interpolate:
@@ -142,7 +146,8 @@ def add_styles(job: Job, options: Namespace) -> None:
             job.titles = [f"{100 * share:.0f} %" for share in shares]
         else:
             job.styles, job.titles = codes, [f"style of {title(path.name)}" for path in paths]
-    elif model.has_style_prior:
+    elif model.has_style_prior or options.prior == "fitted":
+        model = with_kept_prior(job) if options.prior == "fitted" else model
         count = options.random or 1
         generator = torch.Generator().manual_seed(seed_of(options, job.opened))
         job.styles = model.sample_style(count, job.target, generator)
@@ -155,6 +160,19 @@ def add_styles(job: Job, options: Namespace) -> None:
         raise DataError(f"in which style? Give --style IMAGE, a picture of {there}")
     else:
         job.titles = [f"as {there}"]
+
+
+def with_kept_prior(job: Job) -> Translator:
+    """The model with the prior that test mode fitted to these weights and kept. Raises DataError."""
+    where = job.opened.where
+    if (where / ABOUT).is_file():
+        raise DataError("--prior fitted: what `export` made holds no fitted prior; give the run's folder")
+    run = where if where.is_dir() else where.parent.parent
+    found = kept_prior(job.model, run / "results")
+    if found is None:
+        how = shlex.join([str(run / "config.json"), "train=0", "test.prior=fitted", f"run_dir={run}"])
+        raise DataError(f"--prior fitted: none was fitted to this checkpoint; make it with: main.py {how}")
+    return with_mixtures(job.model, found)
 
 
 def ask_for_attributes(job: Job, options: Namespace) -> None:

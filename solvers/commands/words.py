@@ -44,6 +44,8 @@ def translate_words() -> Parser:
     styles.add_argument(
         "--random", metavar="N", type=whole, help="in N styles from the prior, the same for every picture"
     )
+    words = "of random styles: the model's own (model), or what test.prior=fitted left in the run's folder"
+    made.add_argument("--prior", choices=("model", "fitted"), help=words)
     styles.add_argument(
         "--interpolate",
         metavar=("A", "B"),

@@ -159,6 +159,10 @@ class Numbers(Family):
             for name, examples in sets.items()
         }
 
+    def draws(self, number: str) -> bool:
+        asked = self.plan.settings.styles == "prior" and self.view.model.takes_style
+        return asked and number.startswith("adaptation/x")
+
     def meanings(self) -> tuple[Meaning, ...]:
         several = "1, 3 or 5 translations" if self.view.model.takes_style else "one translation"
         words = (

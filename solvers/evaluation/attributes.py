@@ -129,6 +129,9 @@ class Numbers(Family):
                     some[f"attributes/{mean}"].append(each[number])
         return {mean: sum(values) / len(values) for mean, values in some.items()} | each
 
+    def draws(self, number: str) -> bool:
+        return number == "attributes/classification_error/translated"
+
     def meanings(self) -> list[Meaning]:
         reader = "read rightly of real test images, by the same reader of pictures or labels"
         error = "share of attributes that a classifier trained on real images reads otherwise than asked"

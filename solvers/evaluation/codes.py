@@ -90,6 +90,11 @@ class View:
             return items % count
         return np.where(items ^ 1 < count, items ^ 1, np.maximum(items - 1, 0))  # the last of an odd number
 
+    @cached_property
+    def ways(self) -> frozenset[str]:
+        """All translations, as they are named in numbers."""
+        return frozenset(self.way(*ends) for ends in self.model.directions)
+
     def random_styles(self, domain: int, count: int, copies: int) -> Tensor:
         """`copies` styles of `domain` from the prior for each of `count` images: [count, copies, ...], a
         function of the seed alone."""

@@ -9,6 +9,7 @@ import torch
 from dataloader.domains import spread
 from solvers.evaluation.codes import Part, Rows, View
 from solvers.evaluation.family import Family, chosen
+from solvers.evaluation.prior import said_of, with_prior
 from solvers.evaluation.shares import first_alone, gather
 from solvers.run.folder import RunFolder, write_whole
 from solvers.visualization.grids import save_png
@@ -25,6 +26,7 @@ def evaluate(
     several processes all look and the first writes; the others have no numbers. `choice` says how that of
     this `iteration` was chosen, where it is not the last. Raises DataError, RunError."""
     view.model.eval()
+    view = with_prior(view, run)
     for reason in view.model.missing.values():
         view.say(f"Left out: {reason}")
     plot = StyleSpace(view) if view.model.components and view.model.has_style else None
@@ -59,7 +61,12 @@ def measure(view: View, *watching: Any) -> tuple[dict[str, float], dict[str, Any
         gather(everyone)
     if view.share[0]:
         return {}, {}
-    numbers = {name: value for family in families for name, value in family.numbers().items()}
+    numbers: dict[str, float] = {}
+    drawn: list[str] = []
+    for family in families:
+        found = family.numbers()
+        numbers |= found
+        drawn += [name for name in found if family.draws(name)]
     if left_out:
         view.say("Left out: " + "; ".join(f"{name} ({reason})" for name, reason in left_out.items()))
     return numbers, {
@@ -67,6 +74,7 @@ def measure(view: View, *watching: Any) -> tuple[dict[str, float], dict[str, Any
         "images": dict(zip(view.domains, view.counts)),
         "seed": view.seed,
         "model": view.model.protocol,
+        "prior": said_of(view) | {"numbers": drawn},
         "families": {family.name: family.protocol() for family in families},
         "left_out": left_out,
         "numbers": meanings(families, numbers),

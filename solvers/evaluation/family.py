@@ -71,6 +71,11 @@ class Family:
     def numbers(self) -> dict[str, float]:
         raise NotImplementedError
 
+    def draws(self, number: str) -> bool:
+        """Whether random styles decide the number of this name, as they do all of translations in a family
+        that needs a prior."""
+        return "prior" in self.needs and number.rpartition("/")[2] in self.view.ways
+
     def meanings(self) -> Iterable[Meaning]:
         """Asked after `numbers`; where several begin as a name does, the longest holds."""
         return ()

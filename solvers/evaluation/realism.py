@@ -143,6 +143,9 @@ class Numbers(Family):
             parts.append([extractor.of(images, domain).double().cpu() for extractor in self.extractors])
         return {e.name: torch.cat(features) for e, features in zip(self.extractors, zip(*parts))}
 
+    def draws(self, number: str) -> bool:
+        return self.styles == "random" and number.rpartition("/")[2] in self.view.ways
+
     def meanings(self) -> list[Meaning]:
         real = "(real: training images in place of translations)"
         return [

@@ -52,6 +52,9 @@ class Numbers(Family):
     def numbers(self) -> dict[str, float]:
         return {name: torch.cat(values).double().mean().item() for name, values in self.found.items()}
 
+    def draws(self, number: str) -> bool:
+        return self.view.styles == "random" and number.rpartition("/")[2] in self.view.ways
+
     def meanings(self) -> tuple[Meaning, ...]:
         words = "energy of the Laplacian of brightness, low where images are blurred: as real images have it"
         return (Meaning("sharpness", words),)

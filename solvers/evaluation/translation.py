@@ -118,6 +118,9 @@ class Numbers(Family):
     def numbers(self) -> dict[str, float]:
         return {name: torch.cat(values).double().mean().item() for name, values in self.found.items()}
 
+    def draws(self, number: str) -> bool:
+        return "/random/" in number
+
     def meanings(self) -> list[Meaning]:
         apart = "mean error of the colour that a translation takes from its reference (real: of measuring it)"
         found = [Meaning("translation/colour_error", f"{apart}, RGB from 0 to 1", None, 0, "lower")]

@@ -66,6 +66,8 @@ def answers(
     meanings, domains = protocol.get("numbers", {}), list(protocol.get("images", {}))
     ways = {f"{a}_to_{b}": (a, b) for a in domains for b in domains}
     beside: set[str] = set()
+    prior = protocol.get("prior") or {}
+    drawn, drawn_from = prior.get("numbers", ()), f"random styles: {prior.get('which', 'model')} prior"
     found: dict[str, dict[str, Kind]] = {}
     for key, value in metrics.items():
         if key == "iteration":
@@ -82,6 +84,8 @@ def answers(
             beside.add(real)
         row.bar = bar(row, about)
         kind.rows.append(row)
+        if key in drawn and drawn_from not in kind.facts:
+            kind.facts.append(drawn_from)
     for kind in (kind for kinds in found.values() for kind in kinds.values()):
         kind.rows = [row for row in kind.rows if row.key not in beside]
     return {question: list(kinds.values()) for question, kinds in found.items()}
@@ -92,6 +96,16 @@ def label(rest: str, ways: dict[str, tuple[str, str]], domains: list[str]) -> st
     known = {way: " to ".join(ends) for way, ends in ways.items()}
     known |= {name: name for name in domains} | {f"real_{name}": f"real {name}" for name in domains}
     return ", ".join(known.get(part, part.replace("_", " ")) for part in rest.split("/") if part)
+
+
+def prior_in_words(prior: dict[str, Any]) -> str:
+    """What random styles were drawn from, as a protocol says it; older ones know the model's own alone."""
+    which = prior.get("which", "model")
+    if which != "fitted":
+        return {"model": "the model's own", "none": "none"}.get(which, str(which))
+    counts = ", ".join(f"{count} for {name}" for name, count in (prior.get("components") or {}).items())
+    images = f"at most {prior.get('training_images_at_most')} training images of a domain"
+    return f"fitted to styles of {images}; Gaussians, by {prior.get('chosen_by')}: {counts}"
 
 
 def facts(about: dict[str, Any]) -> list[str]:

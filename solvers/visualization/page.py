@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from configs.keys.common import Config, Section
 from solvers.run.best import best_file, read_best
 from solvers.run.folder import RunFolder, number, parsed, write_whole
-from solvers.visualization.answers import answers
+from solvers.visualization.answers import answers, prior_in_words
 from solvers.visualization.published import published
 
 TEMPLATES = Environment(
@@ -65,6 +65,7 @@ def facts(protocol: dict[str, Any]) -> list[tuple[str, str]]:
         ("checkpoint", f"iteration {checkpoint.get('iteration')}, {checkpoint.get('chosen')}{value}"),
         ("split", f"{protocol.get('split')}, {', '.join(f'{n:,} of {d}' for d, n in images.items())}"),
         ("seed", str(protocol.get("seed"))),
+        ("prior of styles", prior_in_words(protocol.get("prior") or {})),
     ]
     for family, about in protocol.get("families", {}).items():
         if about:
