@@ -15,7 +15,8 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.tables_declared import SEEDS, TABLES
-from benchmarks.tables_page import Results, page, picture
+from benchmarks.tables_page import page, picture
+from benchmarks.tables_results import Results
 from benchmarks.tables_runs import Plan, is_finished, jobs_of, run_job
 from configs.load import ConfigError
 from dataloader.packed import DataError

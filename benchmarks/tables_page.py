@@ -1,109 +1,23 @@
-"""A table's page in Markdown and its figure, from runs as `main.py compare` reads them."""
+"""A table's page in Markdown and its figure."""
 
-import math
-import statistics
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.tables_declared import Column, Row, Table
+from benchmarks.tables_declared import Column
+from benchmarks.tables_results import Entry, Results, family_of
 from benchmarks.tables_runs import Job, Plan, as_typed
 from solvers.commands.card import plain
-from solvers.commands.compare import COLOURS, Group, Run, differences, measured, read_run
-from solvers.commands.compare import table as compared
+from solvers.commands.compare import COLOURS, measured
 from solvers.visualization.plots import DPI, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ACROSS = 3  # panels of the figure
-TURNED = {"x": "y", "y": "x", "real_x": "real_y", "real_y": "real_x", "x_to_y": "y_to_x", "y_to_x": "x_to_y"}
 STRANGE = " †"
-
-
-@dataclass
-class Line:
-    """A row with results: its finished runs, by seed."""
-
-    row: Row
-    jobs: list[Job]
-    group: Group
-
-    def find(self, numbers: str) -> tuple[str, list[float]]:
-        """The number that this line has of those with | between, by its own name, and its values."""
-        turned = getattr(self.group.runs[0].config.data, "direction", "AtoB") == "BtoA"
-        for name in (part.strip() for part in numbers.split("|")):
-            name = "/".join(TURNED.get(part, part) for part in name.split("/")) if turned else name
-            if values := self.group.values(name):
-                return name, values
-        return "", []
-
-
-@dataclass
-class Entry:
-    """One number of one line: its values by seed, and how it compares."""
-
-    values: list[float]
-    strange: bool = False  # measured otherwise than in the first run
-    best: bool = False
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def spread(self) -> float | None:
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-
-class Results:
-    """What the finished runs of a table say."""
-
-    def __init__(self, table: Table, jobs: list[Job]):
-        """Of jobs that are finished. Raises RunError, ConfigError."""
-        self.table = table
-        self.lines = []
-        for row in table.rows:
-            mine = [job for job in jobs if job.row is row]
-            if mine:
-                runs = [read_run(job.folder.root) for job in mine]
-                self.lines.append(Line(row, mine, Group(runs, row.label)))
-        groups = [line.group for line in self.lines]
-        rows, self.notes = compared(groups)
-        self.about = {row["name"]: row for row in rows if row["numbers"]}
-
-    @property
-    def runs(self) -> list[Run]:
-        return [run for line in self.lines for run in line.group.runs]
-
-    def entries(self, numbers: str) -> list[Entry | None]:
-        """Of each line; None where it has none of these numbers."""
-        found: list[Entry | None] = []
-        better = ""
-        for line in self.lines:
-            name, values = line.find(numbers)
-            better = better or (self.about[name]["better"] if name else "")
-            found.append(
-                Entry(values, name in line.group.runs[0].metrics and self.odd(line)) if name else None
-            )
-        fair = [one.mean for one in found if one and not one.strange and math.isfinite(one.mean)]
-        real = numbers.rpartition("/")[2].startswith("real_")  # of no system
-        if better and not real and len(set(fair)) > 1:
-            best = max(fair) if better == "higher" else min(fair)
-            for one in found:
-                if one is not None:
-                    one.best = one.mean == best and not one.strange
-        return found
-
-    def odd(self, line: Line) -> bool:
-        first = self.runs[0]
-        return any(differences(first, run) for run in line.group.runs)
-
-    def chance(self, numbers: str) -> str:
-        name = next((found for line in self.lines if (found := line.find(numbers)[0])), "")
-        return self.about[name]["chance"] if name else ""
 
 
 # --- The page
@@ -118,6 +32,7 @@ def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[
         parts += [f"## {title}", "", *part_lines(results, columns, len({job.seed for job in jobs})), ""]
     parts += [f"![The same numbers]({name}.png)", "", f"*{figure_words(jobs)}*", ""]
     missing = [f"- {row.label}: {row.why_not}." for row in table.rows if row.why_not]
+    missing += left_out(results)
     missing += [f"- {name} failed: {plain(why)}" for name, why in failed.items()]
     done = {job.name for line in results.lines for job in line.jobs}
     missing += [f"- {job.name} was not run yet." for job in jobs if job.name not in {*done, *failed}]
@@ -197,16 +112,38 @@ def row_of(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def left_out(results: Results) -> Iterator[str]:
+    """Why rows lack numbers of the table's columns, as test mode said."""
+    names = [
+        name for columns in results.table.parts.values() for column in columns for name in column.numbers
+    ]
+    wanted = {family_of(name.partition("|")[0].strip()) for name in names}
+    for line in results.lines:
+        reasons: dict[str, list[str]] = {}
+        for family, reason in (line.group.runs[0].protocol.get("left_out") or {}).items():
+            if family in wanted:
+                reasons.setdefault(reason, []).append(family)
+        for reason, families in reasons.items():
+            yield f"- {line.row.label} ({', '.join(families)}): {plain(reason)}."
+
+
 def measured_lines(results: Results) -> list[str]:
     """How the first run was tested, and in what others differ from that."""
-    first = next((run for run in results.runs if run.protocol), None)
+    first = results.first
     if first is None:
         return ["Nothing was."]
     about = measured(first, set(first.protocol.get("families") or {}))
-    lines = [
-        f"- {plain(key)}: {plain(text)}" for key, text in about.items() if not key.endswith(", classifiers")
-    ]
-    return lines + [f"- † {plain(note)}" for note in results.notes]
+    lines = [f"- {key}: {code(text)}" for key, text in about.items()]
+    for line in results.lines:
+        said = dict.fromkeys(text for texts in results.apart[line.row.folder].values() for text in texts)
+        lines += [f"- † {line.row.label}: {code(text)}" for text in said]
+    return lines
+
+
+def code(text: str) -> str:
+    """As code, so that nothing in it is Markdown; what is long, such as hashes of weights, is cut."""
+    text = re.sub(r"\s+", " ", text.replace("`", "'"))
+    return f"`{text}`" if len(text) <= 200 else f"`{text[:195]} ...`"
 
 
 def commands(results: Results, jobs: list[Job], data: Any) -> list[str]:
