@@ -76,16 +76,15 @@ class Plan:
         return self.said["budget"]
 
     def seconds(self, row: Row, words: list[str]) -> float:
-        """What an iteration takes, measured once. Raises DataError."""
-        known = self.said["trials"].get(row.folder)
-        if known is None or known["words"] != words:
+        """What an iteration takes with these words, measured once. Raises DataError."""
+        known = self.said["trials"]
+        if (command := shlex.join(words)) not in known:
             if self.only_read:
                 raise DataError(f"{row.label} was not timed so; give the options of the runs")
             print(f"{row.label}: how long does an iteration take?", flush=True)
-            known = {"words": words, "seconds": measure(words, self.said["budget"])}
-            self.said["trials"][row.folder] = known
+            known[command] = measure(words, self.said["budget"])
             self.write()
-        return known["seconds"]
+        return known[command]
 
     def begin(self, job: Job) -> None:
         """Note when and where."""
