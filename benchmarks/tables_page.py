@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,8 +24,16 @@ STRANGE = " †"
 # --- The page
 
 
-def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[str, str], data: Any) -> str:
-    """Markdown of the whole page."""
+def page(
+    name: str,
+    results: Results,
+    jobs: list[Job],
+    plan: Plan,
+    failed: dict[str, str],
+    data: Path | None,
+    made: str,
+) -> str:
+    """Markdown of the whole page, which the command `made` makes."""
     table = results.table
     parts = [f"# {table.question}", "", *(f"{text}\n" for text in table.remarks)]
     parts += [f"{text}\n" for text in protocol_words(results, jobs, plan)]
@@ -44,8 +53,15 @@ def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[
         parts += [""]
     parts += ["## How it was measured", "", *measured_lines(results), "", "## Commands", ""]
     if data is not None:
-        parts += ["DATA is the folder that `--data` names.", ""]
-    parts += ["```bash", *commands(results, jobs, data), "```", ""]
+        parts += ["DATA is the folder of the data.", ""]
+    parts += [
+        "```bash",
+        f"{made}  # all of it, or each by itself:",
+        "",
+        *commands(results, jobs, data),
+        "```",
+        "",
+    ]
     return "\n".join(parts)
 
 
@@ -67,9 +83,11 @@ def protocol_words(results: Results, jobs: list[Job], plan: Plan) -> Iterator[st
     machines = "; ".join(dict.fromkeys(one["machine"] for one in notes))
     threads = sorted({one.config.threads for one in results.runs})
     said = " or ".join("all" if count == 0 else str(count) for count in threads)
+    loads = sorted(one["load"] for one in notes if one.get("load") is not None)
     if dates:
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-        yield f"{when}, {plain(machines)}; threads: {said}."
+        busy = f"; load average when runs began: {loads[0]:.1f} to {loads[-1]:.1f}" if loads else ""
+        yield f"{when}, {plain(machines)}; threads: {said}{busy}."
 
 
 def part_lines(results: Results, columns: tuple[Column, ...], seeds: int) -> list[str]:
@@ -146,7 +164,7 @@ def code(text: str) -> str:
     return f"`{text}`" if len(text) <= 200 else f"`{text[:195]} ...`"
 
 
-def commands(results: Results, jobs: list[Job], data: Any) -> list[str]:
+def commands(results: Results, jobs: list[Job], data: Path | None) -> list[str]:
     """Each row's command once, in a loop over the seeds."""
     seeds = sorted({job.seed for job in jobs})
     lines = [f"for seed in {' '.join(map(str, seeds))}; do"]

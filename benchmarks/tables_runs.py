@@ -88,7 +88,8 @@ class Plan:
 
     def begin(self, job: Job) -> None:
         """Note when and where."""
-        now = {"date": f"{datetime.now():%Y-%m-%d}", "machine": machine()}
+        load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+        now = {"date": f"{datetime.now():%Y-%m-%d}", "machine": machine(), "load": load}
         self.said["begun"].setdefault(job.name, []).append(now)
         self.write()
 
@@ -287,8 +288,9 @@ def main_py(words: list[str], log: Any) -> int:
         raise
 
 
-def as_typed(words: list[str], data: Path | None) -> str:
+def as_typed(words: list[str], data: Path | None, program: str = "main.py") -> str:
     """A command as a person types it, on any machine."""
-    place = f"path_to_data={data.resolve()}" if data else None
-    shown = ["path_to_data=DATA" if word == place else word for word in words]
-    return " ".join(["python main.py", *(shlex.quote(word) for word in shown)])
+    place = "" if data is None else str(data.resolve())
+    shown = ["DATA" if word == place else word for word in words]
+    shown = ["path_to_data=DATA" if word == f"path_to_data={place}" else word for word in shown]
+    return " ".join(["python", program, *(shlex.quote(word) for word in shown)])

@@ -125,6 +125,7 @@ def test_the_page_says_what_was_done_and_what_is_not_comparable(
     assert recall.count("†") == 2 and "- † Narrow: `retrieval, pairs: 7, not 5`" in text
     assert "**" not in recall + cells(text, r"Wide \| one")[0]  # there is nothing fair to be best of
     assert "†" not in kid and text.count("- † ") == 1 and cells(text, r"Wide \| one")[1].startswith("**")
+    assert "python benchmarks/tables.py toy --seeds 2 --data DATA --set threads=1  # all" in text
     command, _ = (line.strip() for line in text.splitlines() if "python main.py" in line)
     assert command.endswith("tiny.json network.base_width=8 path_to_data=DATA threads=1 seed=$seed")
     assert "for seed in 0 1; do" in text and str(digits_folder) not in text
