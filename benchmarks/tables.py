@@ -15,8 +15,9 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks.tables_declared import SEEDS, TABLES
-from benchmarks.tables_page import Results, page, picture
-from benchmarks.tables_runs import Plan, is_finished, jobs_of, run_job
+from benchmarks.tables_page import page, picture
+from benchmarks.tables_results import Results
+from benchmarks.tables_runs import Plan, as_typed, is_finished, jobs_of, run_job
 from configs.load import ConfigError
 from dataloader.packed import DataError
 from dataloader.preprocessing import Parser, whole
@@ -61,12 +62,22 @@ def main(arguments: list[str]) -> None:
         raise DataError(str(error)) from None
     options.pages.mkdir(parents=True, exist_ok=True)
     where = options.pages / f"{options.table}.md"
-    write_whole(where, page(options.table, results, jobs, plan, failed, options.data))
+    text = page(options.table, results, jobs, plan, failed, options.data, command(options, plan))
+    write_whole(where, text)
     save_png(picture(results), where.with_suffix(".png"))
     print(where)
     if failed:
         print(f"error: {len(failed)} of {len(jobs)} runs failed: {', '.join(failed)}", file=sys.stderr)
         raise SystemExit(1)
+
+
+def command(options: argparse.Namespace, plan: Plan) -> str:
+    """What makes this table, wherever its runs and its page go."""
+    typed = [options.table, "--seeds", str(options.seeds)]
+    typed += [] if plan.budget is None else ["--budget", f"{plan.budget:g}"]
+    typed += [] if options.data is None else ["--data", str(options.data.resolve())]
+    typed += [word for one in options.set for word in ("--set", one)]
+    return as_typed(typed, options.data, "benchmarks/tables.py")
 
 
 def words() -> Parser:

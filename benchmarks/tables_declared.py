@@ -60,7 +60,7 @@ def both(name: str, ways: tuple[str, str] = ("x_to_y", "y_to_x")) -> tuple[str, 
 
 
 COST = (
-    Column("minutes of training", (MINUTES,), 1),
+    Column("minutes of training", (MINUTES,), 2),
     Column("iterations", ("tested at iteration",), 0),
     Column("parameters", ("parameters",), 0),
 )
@@ -83,10 +83,10 @@ TRANSLATIONS = (
         3,
         True,
     ),
-    Column("of real y, x", both("translation/digit/real_@", ("y", "x"))),
+    Column("digit read, of real y, x", both("translation/digit/real_@", ("y", "x"))),
     Column("error of the reference's colour", both("translation/colour_error/reference/@")),
     Column("diversity, L1", both("diversity/l1/@"), 3, True),
-    Column("of real y, x: diversity", both("diversity/l1/real_@", ("y", "x"))),
+    Column("diversity of real y, x", both("diversity/l1/real_@", ("y", "x"))),
     Column("KID by lite0 (not Inception)", both("kid/lite0/@"), 2, True),
 )
 NO_ATTRIBUTES = "it learns one domain whose images' attributes are known; here are two domains and none is"
@@ -112,7 +112,7 @@ def separation(dataset: str, iiae: str) -> tuple[Row, ...]:
 SEPARATING = (
     "IIAE, BicycleGAN, PairedVAEGAN and pix2pix are told which images are pairs; the losses of DRIT, MDMM, "
     "GMVAE-DRIT, UNIT and CycleGAN compare no image with its partner. The last three of the former translate "
-    "one way, and they have no number where they have no code. CycleGAN's content is the image itself.",
+    "one way. Of these and of CycleGAN the content is the image itself, so they have no numbers of codes.",
     "IIAE's settings were chosen for this very task. The others come from configs for other data of 32 or 64 "
     "pixels and were not tuned here. Digits are kept in random styles where a model draws styles, else in "
     "its only translation.",
@@ -148,7 +148,7 @@ TABLES = {
         SEPARATING,
     ),
     "separation_digits": Table(
-        "The same on Digits-CDCB: scikit-learn's 1,797 digits, which need no download",
+        "Which systems separate what Digits-CDCB's two domains share? (scikit-learn's digits, no download)",
         separation("Digits-CDCB", "iiae_digits"),
         {"What the codes know": CODES, "What the translations keep": TRANSLATIONS, "Cost": COST},
         remarks=SEPARATING,

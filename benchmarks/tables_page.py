@@ -1,116 +1,39 @@
-"""A table's page in Markdown and its figure, from runs as `main.py compare` reads them."""
+"""A table's page in Markdown and its figure."""
 
-import math
-import statistics
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.tables_declared import Column, Row, Table
+from benchmarks.tables_declared import Column
+from benchmarks.tables_results import Entry, Results, family_of
 from benchmarks.tables_runs import Job, Plan, as_typed
 from solvers.commands.card import plain
-from solvers.commands.compare import COLOURS, Group, Run, differences, measured, read_run
-from solvers.commands.compare import table as compared
+from solvers.commands.compare import COLOURS, measured
 from solvers.visualization.plots import DPI, rendered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ACROSS = 3  # panels of the figure
-TURNED = {"x": "y", "y": "x", "real_x": "real_y", "real_y": "real_x", "x_to_y": "y_to_x", "y_to_x": "x_to_y"}
 STRANGE = " †"
-
-
-@dataclass
-class Line:
-    """A row with results: its finished runs, by seed."""
-
-    row: Row
-    jobs: list[Job]
-    group: Group
-
-    def find(self, numbers: str) -> tuple[str, list[float]]:
-        """The number that this line has of those with | between, by its own name, and its values."""
-        turned = getattr(self.group.runs[0].config.data, "direction", "AtoB") == "BtoA"
-        for name in (part.strip() for part in numbers.split("|")):
-            name = "/".join(TURNED.get(part, part) for part in name.split("/")) if turned else name
-            if values := self.group.values(name):
-                return name, values
-        return "", []
-
-
-@dataclass
-class Entry:
-    """One number of one line: its values by seed, and how it compares."""
-
-    values: list[float]
-    strange: bool = False  # measured otherwise than in the first run
-    best: bool = False
-
-    @property
-    def mean(self) -> float:
-        return statistics.fmean(self.values)
-
-    @property
-    def spread(self) -> float | None:
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-
-class Results:
-    """What the finished runs of a table say."""
-
-    def __init__(self, table: Table, jobs: list[Job]):
-        """Of jobs that are finished. Raises RunError, ConfigError."""
-        self.table = table
-        self.lines = []
-        for row in table.rows:
-            mine = [job for job in jobs if job.row is row]
-            if mine:
-                runs = [read_run(job.folder.root) for job in mine]
-                self.lines.append(Line(row, mine, Group(runs, row.label)))
-        groups = [line.group for line in self.lines]
-        rows, self.notes = compared(groups)
-        self.about = {row["name"]: row for row in rows if row["numbers"]}
-
-    @property
-    def runs(self) -> list[Run]:
-        return [run for line in self.lines for run in line.group.runs]
-
-    def entries(self, numbers: str) -> list[Entry | None]:
-        """Of each line; None where it has none of these numbers."""
-        found: list[Entry | None] = []
-        better = ""
-        for line in self.lines:
-            name, values = line.find(numbers)
-            better = better or (self.about[name]["better"] if name else "")
-            found.append(
-                Entry(values, name in line.group.runs[0].metrics and self.odd(line)) if name else None
-            )
-        fair = [one.mean for one in found if one and not one.strange and math.isfinite(one.mean)]
-        real = numbers.rpartition("/")[2].startswith("real_")  # of no system
-        if better and not real and len(set(fair)) > 1:
-            best = max(fair) if better == "higher" else min(fair)
-            for one in found:
-                if one is not None:
-                    one.best = one.mean == best and not one.strange
-        return found
-
-    def odd(self, line: Line) -> bool:
-        first = self.runs[0]
-        return any(differences(first, run) for run in line.group.runs)
-
-    def chance(self, numbers: str) -> str:
-        name = next((found for line in self.lines if (found := line.find(numbers)[0])), "")
-        return self.about[name]["chance"] if name else ""
 
 
 # --- The page
 
 
-def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[str, str], data: Any) -> str:
-    """Markdown of the whole page."""
+def page(
+    name: str,
+    results: Results,
+    jobs: list[Job],
+    plan: Plan,
+    failed: dict[str, str],
+    data: Path | None,
+    made: str,
+) -> str:
+    """Markdown of the whole page, which the command `made` makes."""
     table = results.table
     parts = [f"# {table.question}", "", *(f"{text}\n" for text in table.remarks)]
     parts += [f"{text}\n" for text in protocol_words(results, jobs, plan)]
@@ -118,6 +41,7 @@ def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[
         parts += [f"## {title}", "", *part_lines(results, columns, len({job.seed for job in jobs})), ""]
     parts += [f"![The same numbers]({name}.png)", "", f"*{figure_words(jobs)}*", ""]
     missing = [f"- {row.label}: {row.why_not}." for row in table.rows if row.why_not]
+    missing += left_out(results)
     missing += [f"- {name} failed: {plain(why)}" for name, why in failed.items()]
     done = {job.name for line in results.lines for job in line.jobs}
     missing += [f"- {job.name} was not run yet." for job in jobs if job.name not in {*done, *failed}]
@@ -129,8 +53,15 @@ def page(name: str, results: Results, jobs: list[Job], plan: Plan, failed: dict[
         parts += [""]
     parts += ["## How it was measured", "", *measured_lines(results), "", "## Commands", ""]
     if data is not None:
-        parts += ["DATA is the folder that `--data` names.", ""]
-    parts += ["```bash", *commands(results, jobs, data), "```", ""]
+        parts += ["DATA is the folder of the data.", ""]
+    parts += [
+        "```bash",
+        f"{made}  # all of it, or each by itself:",
+        "",
+        *commands(results, jobs, data),
+        "```",
+        "",
+    ]
     return "\n".join(parts)
 
 
@@ -152,9 +83,11 @@ def protocol_words(results: Results, jobs: list[Job], plan: Plan) -> Iterator[st
     machines = "; ".join(dict.fromkeys(one["machine"] for one in notes))
     threads = sorted({one.config.threads for one in results.runs})
     said = " or ".join("all" if count == 0 else str(count) for count in threads)
+    loads = sorted(one["load"] for one in notes if one.get("load") is not None)
     if dates:
         when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-        yield f"{when}, {plain(machines)}; threads: {said}."
+        busy = f"; load average when runs began: {loads[0]:.1f} to {loads[-1]:.1f}" if loads else ""
+        yield f"{when}, {plain(machines)}; threads: {said}{busy}."
 
 
 def part_lines(results: Results, columns: tuple[Column, ...], seeds: int) -> list[str]:
@@ -197,19 +130,41 @@ def row_of(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def left_out(results: Results) -> Iterator[str]:
+    """Why rows lack numbers of the table's columns, as test mode said."""
+    names = [
+        name for columns in results.table.parts.values() for column in columns for name in column.numbers
+    ]
+    wanted = {family_of(name.partition("|")[0].strip()) for name in names}
+    for line in results.lines:
+        reasons: dict[str, list[str]] = {}
+        for family, reason in (line.group.runs[0].protocol.get("left_out") or {}).items():
+            if family in wanted:
+                reasons.setdefault(reason, []).append(family)
+        for reason, families in reasons.items():
+            yield f"- {line.row.label} ({', '.join(families)}): {plain(reason)}."
+
+
 def measured_lines(results: Results) -> list[str]:
     """How the first run was tested, and in what others differ from that."""
-    first = next((run for run in results.runs if run.protocol), None)
+    first = results.first
     if first is None:
         return ["Nothing was."]
     about = measured(first, set(first.protocol.get("families") or {}))
-    lines = [
-        f"- {plain(key)}: {plain(text)}" for key, text in about.items() if not key.endswith(", classifiers")
-    ]
-    return lines + [f"- † {plain(note)}" for note in results.notes]
+    lines = [f"- {key}: {code(text)}" for key, text in about.items()]
+    for line in results.lines:
+        said = dict.fromkeys(text for texts in results.apart[line.row.folder].values() for text in texts)
+        lines += [f"- † {line.row.label}: {code(text)}" for text in said]
+    return lines
 
 
-def commands(results: Results, jobs: list[Job], data: Any) -> list[str]:
+def code(text: str) -> str:
+    """As code, so that nothing in it is Markdown; what is long, such as hashes of weights, is cut."""
+    text = re.sub(r"\s+", " ", text.replace("`", "'"))
+    return f"`{text}`" if len(text) <= 200 else f"`{text[:195]} ...`"
+
+
+def commands(results: Results, jobs: list[Job], data: Path | None) -> list[str]:
     """Each row's command once, in a loop over the seeds."""
     seeds = sorted({job.seed for job in jobs})
     lines = [f"for seed in {' '.join(map(str, seeds))}; do"]

@@ -76,20 +76,20 @@ class Plan:
         return self.said["budget"]
 
     def seconds(self, row: Row, words: list[str]) -> float:
-        """What an iteration takes, measured once. Raises DataError."""
-        known = self.said["trials"].get(row.folder)
-        if known is None or known["words"] != words:
+        """What an iteration takes with these words, measured once. Raises DataError."""
+        known = self.said["trials"]
+        if (command := shlex.join(words)) not in known:
             if self.only_read:
                 raise DataError(f"{row.label} was not timed so; give the options of the runs")
             print(f"{row.label}: how long does an iteration take?", flush=True)
-            known = {"words": words, "seconds": measure(words, self.said["budget"])}
-            self.said["trials"][row.folder] = known
+            known[command] = measure(words, self.said["budget"])
             self.write()
-        return known["seconds"]
+        return known[command]
 
     def begin(self, job: Job) -> None:
         """Note when and where."""
-        now = {"date": f"{datetime.now():%Y-%m-%d}", "machine": machine()}
+        load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+        now = {"date": f"{datetime.now():%Y-%m-%d}", "machine": machine(), "load": load}
         self.said["begun"].setdefault(job.name, []).append(now)
         self.write()
 
@@ -288,8 +288,9 @@ def main_py(words: list[str], log: Any) -> int:
         raise
 
 
-def as_typed(words: list[str], data: Path | None) -> str:
+def as_typed(words: list[str], data: Path | None, program: str = "main.py") -> str:
     """A command as a person types it, on any machine."""
-    place = f"path_to_data={data.resolve()}" if data else None
-    shown = ["path_to_data=DATA" if word == place else word for word in words]
-    return " ".join(["python main.py", *(shlex.quote(word) for word in shown)])
+    place = "" if data is None else str(data.resolve())
+    shown = ["DATA" if word == place else word for word in words]
+    shown = ["path_to_data=DATA" if word == f"path_to_data={place}" else word for word in shown]
+    return " ".join(["python", program, *(shlex.quote(word) for word in shown)])

@@ -24,6 +24,7 @@ from solvers.run.folder import RunFolder
 
 VALUES = {"wide": (0.5, 0.75, 0.55), "narrow": (0.9, 0.9, 0.3), "again": (0.1, 0.2, 0.3)}  # by seed
 COLUMNS = (Column("recall", ("retrieval/shared/x_to_y", "retrieval/shared/y_to_x"), 3, True),)
+KID = Column("KID", ("kid/none | kid/x_to_y",))
 PAPER = Published("Paper", {"recall": "0.997"}, "a paper", "256 x 256")
 
 
@@ -60,14 +61,15 @@ def fake(monkeypatch):
             return 1
         folder.create(config, {})
         value = VALUES[row][int(seed)]
-        found = {"retrieval/shared/x_to_y": value, "retrieval/shared/y_to_x": value / 2}
+        found = {"retrieval/shared/x_to_y": value, "retrieval/shared/y_to_x": value / 2, "kid/x_to_y": value}
         protocol = {
             "split": "test",
             "images": {"x": 10},
-            "families": {"retrieval": main_py.measured.get(row)},
+            "families": main_py.measured.get(row),
         }
         protocol |= {"checkpoint": {"chosen": "last"}}
         protocol["numbers"] = {"retrieval/": {"words": "r", "chance": 0.1, "better": "higher"}}
+        protocol["numbers"]["kid/"] = {"words": "k", "better": "lower"}
         found |= {"iteration": config.training.max_iters, "protocol": protocol}
         (folder.results / "metrics.json").write_text(json.dumps(found))
         return 0
@@ -103,19 +105,27 @@ def test_values_are_means_and_spreads_over_seeds(toy, fake):
     assert fake.came[:2] == ["wide_s0", "narrow_s0"]  # all rows' first seeds come first
 
 
-def test_the_page_says_what_was_done_and_what_is_not_comparable(toy, fake, digits_folder, tmp_path):
-    fake.measured = {"wide": {"pairs": 5}, "narrow": {"pairs": 7}}
+def test_the_page_says_what_was_done_and_what_is_not_comparable(
+    toy, fake, digits_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(TABLES["toy"].parts, "Retrieval", (*COLUMNS, KID))
+    other = {"realism": {"styles": "none", "extractors": {"a": 1}}, "retrieval": {"pairs": 7}}
+    fake.measured["narrow"] = other | {"probes": {}}  # the first has none, nor one style, nor extractor b
+    fake.measured["wide"] = {"realism": {"styles": "random", "extractors": {"a": 1, "b": 2}}}
+    fake.measured["wide"]["retrieval"] = {"pairs": 5}
     text = made(toy, "--seeds", "2", "--data", digits_folder, "--set", "threads=1")
-    assert cells(text, r"\*published:\* Paper".replace("\\", "")) == ["0.997"]
+    assert cells(text, r"\*published:\* Paper".replace("\\", "")) == ["0.997", ""]
     assert "Paper: a paper. Not comparable: 256 x 256." in text
-    assert cells(text, "*chance*") == ["0.1"]
+    assert cells(text, "*chance*") == ["0.1", ""]
     assert "Absent: it cannot be." in text and "Mind this." in text
     assert (
         "No equal budget" in text and "threads: 1." in text and re.search(r"\d{4}-\d\d-\d\d, .+ cores", text)
     )
-    assert cells(text, "Narrow")[0].count("†") == 2 and "retrieval, pairs: 7, not 5" in text
-    both = cells(text, "Narrow") + cells(text, r"Wide \| one")
-    assert "**" not in "".join(both)  # there is nothing fair to be best of
+    recall, kid = cells(text, "Narrow")
+    assert recall.count("†") == 2 and "- † Narrow: `retrieval, pairs: 7, not 5`" in text
+    assert "**" not in recall + cells(text, r"Wide \| one")[0]  # there is nothing fair to be best of
+    assert "†" not in kid and text.count("- † ") == 1 and cells(text, r"Wide \| one")[1].startswith("**")
+    assert "python benchmarks/tables.py toy --seeds 2 --data DATA --set threads=1  # all" in text
     command, _ = (line.strip() for line in text.splitlines() if "python main.py" in line)
     assert command.endswith("tiny.json network.base_width=8 path_to_data=DATA threads=1 seed=$seed")
     assert "for seed in 0 1; do" in text and str(digits_folder) not in text
@@ -207,7 +217,7 @@ def until(happens, seconds: float = 120) -> None:
 def test_a_killed_table_goes_on(toy, capfd, tmp_path, monkeypatch):
     """Killed by SIGKILL after the first checkpoint. Run again at once, it takes the run up from there."""
     monkeypatch.setitem(TABLES, "toy", replace(TABLES["toy"], rows=TABLES["toy"].rows[1:]))
-    more = ["--seeds", "1", "--set", "training.max_iters=100", "--set", "training.sample_freq=1000"]
+    more = ["--seeds", "1", "--set", "training.max_iters=60", "--set", "training.sample_freq=1000"]
     folder = RunFolder(tmp_path / "out/toy/narrow_s0")
     process = child(toy, *more)
     try:
@@ -220,7 +230,7 @@ def test_a_killed_table_goes_on(toy, capfd, tmp_path, monkeypatch):
     assert "narrow_s0: goes on" in capfd.readouterr().out
     assert re.fullmatch(r"[\d.]+, [\d.]+", cells(text, "Narrow")[0])
     rows = [row["iteration"] for row in folder.read_metrics()]
-    assert rows == list(range(5, 101, 5))
+    assert rows == list(range(5, 61, 5))
 
 
 STUB = """\
@@ -313,13 +323,15 @@ def test_a_trial_times_this_very_config(toy, capsys, tmp_path, monkeypatch):
         assert run(tables_budget.main, ["0.1", config, *words]) == 0
         return float(capsys.readouterr().out)
 
-    few, many = seconds("training.batch_size=2"), seconds("training.batch_size=128")
+    few, many = seconds("training.batch_size=2"), seconds("training.batch_size=64")
     assert 0 < few < many
+    assert "training.nothing is no key" in refusal(
+        capsys, tables_budget.main, "0.1", config, "training.nothing=1"
+    )
     monkeypatch.setattr(tables_budget, "SHORTEST", 0.1)
-    assert tables_budget.measure([config, "training.batch_size=2"], 0.01) < many
-    wrong = [config, "training.nothing=1"]
-    with pytest.raises(DataError, match=r"^trial of .*training.nothing is no key of this config"):
-        tables_budget.measure(wrong, 0.01)
+    assert 0 < tables_budget.measure([config, "training.batch_size=2"], 0.01) < many
+    with pytest.raises(DataError, match=r"^trial of nowhere.json: .*no such config file"):
+        tables_budget.measure(["nowhere.json"], 0.01)
 
 
 # --- The tables themselves
