@@ -286,6 +286,7 @@ def test_pages_cards_and_comparisons_say_which_prior(fitted_run, capsys, tmp_pat
     assert call(capsys, "compare", twin, fitted_run, "--output", tmp_path / "compared")[0] == 0
     table = (tmp_path / "compared/compare.md").read_text()
     rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ")}
+    assert rows["test.prior"].endswith('| "model" | "fitted" |')  # as tested, a column each
     marked = {name for name, line in rows.items() if "†" in line}
     assert marked == {r"diversity/l1/x\_to\_y", r"diversity/l1/y\_to\_x"}
     assert "prior of random styles: fitted to styles of at most 60" in table

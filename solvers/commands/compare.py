@@ -106,7 +106,8 @@ def read_run(where: Path) -> Run:
         "seconds an iteration": seconds,
         "training, minutes": seconds * last / 60 if seconds and last else None,
     }
-    return Run(folder, config, numbers, metrics.get("protocol", {}), rows, facts, settings(config))
+    protocol = metrics.get("protocol", {})
+    return Run(folder, config, numbers, protocol, rows, facts, settings(config) | tested_prior(protocol))
 
 
 def parameters(folder: RunFolder, config: Config) -> float | None:
@@ -131,6 +132,21 @@ def settings(config: Config) -> dict[str, str]:
                 found[f"{above}{key}"] = json.dumps(value)
 
     walk(config.model_dump(mode="json", by_alias=True, exclude={"versions"}), "")
+    return found
+
+
+def tested_prior(protocol: dict[str, Any]) -> dict[str, str]:
+    """The settings of random styles that a run was tested with, which need not be those it was trained with:
+    runs whose numbers are of other priors are no repetitions of one another."""
+    prior = protocol.get("prior") or {}
+    if prior.get("which") not in ("model", "fitted"):
+        return {}
+    found = {"test.prior": json.dumps(prior["which"])}
+    if prior["which"] == "fitted":
+        by_key = str(prior.get("chosen_by")).startswith("test.")
+        count = next(iter(prior.get("components", {}).values()), None) if by_key else None
+        found["test.prior_images"] = json.dumps(prior.get("training_images_at_most"))
+        found["test.prior_components"] = json.dumps(count)
     return found
 
 
@@ -229,10 +245,10 @@ def prior_of(one: Run) -> dict[str, Any]:
 
 def otherwise_drawn(first: Run, other: Run) -> list[str]:
     """The numbers of random styles, where the two tested runs drew them from different kinds of prior, or
-    fitted it otherwise. How many Gaussians were found is a result and no difference."""
-    ways = [{**prior_of(one), "components": None, "numbers": None} for one in (first, other)]
-    same = ways[0] == ways[1] or {way.get("which", "model") for way in ways} == {"model"}
-    return [] if same else [*prior_of(first).get("numbers", ()), *prior_of(other).get("numbers", ())]
+    fitted it otherwise. How many Gaussians BIC found is a result and no difference."""
+    own = {"test.prior": '"model"'}
+    mine, its = (tested_prior(one.protocol) or own for one in (first, other))
+    return [] if mine == its else [*prior_of(first).get("numbers", ()), *prior_of(other).get("numbers", ())]
 
 
 def other_prior(first: Run | None, other: Run, drawn: dict[int, list[str]]) -> list[str]:
