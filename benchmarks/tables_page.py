@@ -76,7 +76,8 @@ def protocol_words(results: Results, jobs: list[Job], plan: Plan) -> Iterator[st
             f"Equal budget: each run trains for {plan.budget:g} minutes. How long an iteration takes was "
             "measured before, in a short trial on the same machine; iterations follow from that, and "
             "schedules are shortened or stretched with them. Grids, checkpoints, validation and test mode "
-            "come on top. What the clock said in the end is among the costs."
+            "come on top. Trials on one thread leave out what other jobs took from it, runs do not: "
+            "their minutes by the clock are among the costs."
         )
     notes = [one for job in jobs for one in plan.said["begun"].get(job.name, [])]
     dates = sorted({one["date"] for one in notes})
