@@ -59,6 +59,14 @@ def both(name: str, ways: tuple[str, str] = ("x_to_y", "y_to_x")) -> tuple[str, 
     return tuple(name.replace("@", way) for way in ways)
 
 
+def fitted(label: str, config: str) -> Row:
+    """The runs of that config's row, tested with styles from a mixture fitted to those of training images."""
+    return Row(
+        f"{label}, its styles' fitted mixture", config, ("test.prior=fitted",), f"{config}_fitted", of=config
+    )
+
+
+PRIORS = ("test.adaptation.styles=prior",)
 COST = (
     Column("minutes of training", (MINUTES,), 2),
     Column("iterations", ("tested at iteration",), 0),
@@ -156,7 +164,15 @@ TABLES = {
     "adaptation": Table(
         "Do translations of labelled MNIST digits teach a classifier to read MNIST-M?",
         (
-            Row("DRIT", "drit_mnist_m"),
+            Row("DRIT, references' styles", "drit_mnist_m"),
+            Row("DRIT, its own prior's", "drit_mnist_m", PRIORS, "drit_own_prior", of="drit_mnist_m"),
+            Row(
+                "DRIT, a fitted mixture's",
+                "drit_mnist_m",
+                (*PRIORS, "test.prior=fitted"),
+                "drit_fitted",
+                of="drit_mnist_m",
+            ),
             Row("UNIT", "unit_mnist_m"),
             Row("CycleGAN", "cyclegan_mnist_m"),
         ),
@@ -199,7 +215,9 @@ TABLES = {
         "Does a mixture of styles cover five colours of digits better than one Gaussian?",
         (
             Row("GMVAE-DRIT, 5 components", "gmvae_drit_modes"),
+            fitted("GMVAE-DRIT", "gmvae_drit_modes"),
             Row("DRIT++ (MDMM), one Gaussian", "drit_modes"),
+            fitted("DRIT++ (MDMM)", "drit_modes"),
         ),
         {
             "White digits in random styles": (
