@@ -78,7 +78,8 @@ class Results:
         for run in line.group.runs:
             if self.first is not None and run.protocol:
                 for family, text in apart(self.first, run):
-                    found.setdefault(family, []).append(text)
+                    if not (line.row.of and text.startswith("checkpoint")):  # a file, of a run chosen alike
+                        found.setdefault(family, []).append(text)
         return found
 
     def entries(self, numbers: str) -> list[Entry | None]:

@@ -67,7 +67,7 @@ def fake(monkeypatch):
             "images": {"x": 10},
             "families": main_py.measured.get(row),
         }
-        protocol |= {"checkpoint": {"chosen": "last"}}
+        protocol |= {"checkpoint": {"chosen": "last" if config.train else "by its file"}}
         protocol["numbers"] = {"retrieval/": {"words": "r", "chance": 0.1, "better": "higher"}}
         protocol["numbers"]["kid/"] = {"words": "k", "better": "lower"}
         found |= {"iteration": config.training.max_iters, "protocol": protocol}
