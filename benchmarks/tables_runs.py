@@ -182,8 +182,9 @@ def check_same(job: Job) -> None:
     if not job.folder.config.is_file():
         return
     wanted, found = experiment(job.config), experiment(load_config(job.folder.config))
-    if job.config.precision == "auto":  # a run keeps what that came to mean
-        found.pop("precision"), wanted.pop("precision")
+    for key, left_open in (("precision", "auto"), ("threads", 0)):  # a run keeps what that came to mean
+        if getattr(job.config, key) == left_open:
+            found.pop(key, None), wanted.pop(key, None)
     for key in dict.fromkeys([*wanted, *found]):
         if wanted.get(key) != found.get(key):
             what = f"{key} {found.get(key, 'unset')}, not {wanted.get(key, 'unset')}"

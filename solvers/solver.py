@@ -48,7 +48,7 @@ from solvers.run.memory import peak, say_estimate
 from solvers.run.precision import pick_precision
 from solvers.run.recompute import recompute_stages
 from solvers.run.reporter import Reporter
-from solvers.run.setup import pick_device, prepare_backends, versions
+from solvers.run.setup import about_threads, pick_device, prepare_backends, versions
 from solvers.run.shortage import told
 from solvers.run.signals import StopSignals
 from solvers.run.stepping import Stepping
@@ -78,7 +78,7 @@ class Solver(Stepping):
         self.rank, self.world = distributed.rank(), distributed.world()
         self.device = pick_device(config.device, distributed.local_rank())
         self.precision = pick_precision(config.precision, self.device)
-        prepare_backends(config)
+        self.fewer_threads = prepare_backends(config)
         distributed.start(self.device)
         self.precision = distributed.from_first(self.precision)
         sets = training_sets(self.open_split, config.data_folder, self.held_out) if config.train else ()
@@ -100,8 +100,8 @@ class Solver(Stepping):
             self.recompute()
         self.run: RunFolder | None = None
         self.reporter = Reporter(enabled=self.rank == 0)
-        if alone := distributed.lonely():
-            self.reporter.say(alone)
+        for warning in filter(None, (distributed.lonely(), about_threads(self.fewer_threads))):
+            self.reporter.say(warning)
         self.validation: Validation | None = None
         self.stop = StopSignals()
         self.doing = "at the start"
@@ -288,6 +288,7 @@ class Solver(Stepping):
                     state = self.import_checkpoint(state)
             with untrusted():
                 there = state["networks"].keys()
+                self.keep_threads(state)
                 self.keep_precision(state if training else {})
             needed = {
                 name: network

@@ -1,14 +1,16 @@
 """Cores that this process may use, and how OpenMP's threads wait."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write_config
 
-from solvers.run import cores
-from solvers.run.cores import SPIN, bound_waiting, quotas_of, threads, usable_cores
+import main
+from solvers.run import cores, setup
+from solvers.run.cores import SPIN, Load, bound_waiting, quotas_of, threads, usable_cores
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's control groups and affinity")
 
@@ -116,3 +118,84 @@ runpy.run_path("main.py", run_name="__main__")
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.stdout.split() == [str(SPIN)], done.stderr
+
+
+def stat(folder, *ticks):
+    """/proc/stat of cores whose time went as `ticks` says, each in the kernel's order."""
+    lines = [f"cpu{number} {' '.join(map(str, one))}" for number, one in enumerate(ticks)]
+    (folder / "proc").mkdir(exist_ok=True)
+    (folder / "proc/stat").write_text("\n".join(["cpu  9 9 9 9 9 9 9 9 9 9", *lines, "intr 1 2", ""]))
+
+
+@LINUX
+def test_others_hold_what_is_busy_and_not_this_process(tmp_path, monkeypatch):
+    """Of three cores this process may use two; of these, others' is what it did not use itself."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 2})
+    rate, mine, clock = os.sysconf("SC_CLK_TCK"), [1.0], [100.0]
+    monkeypatch.setattr(os, "times", lambda: os.times_result((*mine, 0.0, 0.0, 0.0, 0.0)))
+    monkeypatch.setattr(cores.time, "monotonic", lambda: clock[0])
+    before = [[10, 0, 5, 1000, 7, 1, 2, 3, 0, 0]] * 3
+    stat(tmp_path, *before)
+    load = Load(tmp_path)
+    user, steal = [10 + 2 * rate, 0, 5, 1000, 7, 1, 2, 3, 0, 0], [10, 0, 5, 1000, 7, 1, 2, 3 + rate, 0, 0]
+    stat(tmp_path, user, [99 * rate] * 10, steal)
+    clock[0] = 100.2
+    assert load.held() == 0  # too short to say
+    clock[0], mine[0] = 104.0, 1.5
+    assert load.held() == pytest.approx((2 + 1 - 0.5) / 4)
+    idle = [10, 0, 5, 1000 + 9 * rate, 7 + rate, 1, 2, 3, 0, 0]
+    stat(tmp_path, idle, before[1], before[2])
+    assert load.held() == 0
+    for text in ("", "cpu0 a b c d e f g h", "cpu0 1 2"):
+        (tmp_path / "proc/stat").write_text(text)
+        assert load.held() == 0
+    (tmp_path / "proc/stat").unlink()
+    assert Load(tmp_path).held() == 0
+
+
+@LINUX
+def test_a_busy_neighbour_is_noticed():
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        load = Load()
+        cores.time.sleep(1.0)
+        assert load.held() > 0.1
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+@LINUX
+def test_threads_are_as_many_as_cores_that_others_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    root = made(tmp_path, "0::/\n", {})
+    held = {0: 4, 0.4: 4, 0.6: 3, 2.4: 2, 3.9: 1, 9: 1}
+    assert {much: threads(0, root=root, held=much) for much in held} == held
+    assert threads(3, root=root, held=3.9) == 3  # who says how many gets them
+
+
+def test_a_run_keeps_its_number_of_threads_whatever_others_hold_later(
+    experiment, tmp_path, monkeypatch, capsys
+):
+    """Begun on held cores it goes on with one thread on idle ones; begun on idle ones, with all."""
+    taken = []
+    monkeypatch.setattr(setup.torch, "set_num_threads", taken.append)
+    monkeypatch.setattr(setup.torch, "get_num_threads", lambda: taken[-1])
+    monkeypatch.setattr(cores, "usable_cores", lambda root=None: 2)
+    monkeypatch.setattr(setup, "usable_cores", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def run(name, held, **training):
+        monkeypatch.setattr(cores.SINCE_START, "held", lambda: held)
+        sections = {"training": {**experiment["training"], "max_iters": 2, **training}}
+        values = {**experiment, **sections, "threads": 0, "run_dir": str(tmp_path / name)}
+        assert main.main([str(write_config(values, tmp_path / "c.json"))]) == 0
+        kept = json.loads((tmp_path / name / "config.json").read_text())["threads"]
+        said = capsys.readouterr().out
+        return kept, taken[-1], "hold the cores" in said, "as the checkpoint was trained" in said
+
+    assert run("busy", 1.9) == (1, 1, True, False)
+    assert run("busy", 0.0, resume_iters="latest", max_iters=4) == (1, 1, False, True)
+    assert run("idle", 0.0) == (0, 2, False, False)
+    assert run("idle", 1.9, resume_iters="latest", max_iters=4) == (0, 2, True, True)

@@ -284,7 +284,8 @@ class Config(Section):
     """Threads that read ahead; 0 reads in the training loop."""
     threads: Annotated[Whole, Field(ge=0, le=1024)] = 0
     """CPU threads for the networks, at most as many as cores that this process may use (by its affinity and
-    its control group); 0: all of them, shared by torchrun's processes, or OMP_NUM_THREADS."""
+    its control group); 0: all of these that other programs leave free when training begins, shared by
+    torchrun's processes, or OMP_NUM_THREADS. A run that goes on, and its tests, keep the number."""
     versions: dict[str, str] | None = None
     """Written into a run's config.json; ignored when read."""
     differs_from_paper: list[str] | None = None

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from configs.keys.common import Config
-from solvers.run.cores import threads
+from solvers.run.cores import SINCE_START, threads, usable_cores
 from solvers.run.distributed import local_world
 from solvers.run.folder import RunError
 
@@ -28,14 +28,30 @@ def pick_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", index)
 
 
-def prepare_backends(config: Config) -> None:
+def prepare_backends(config: Config) -> int:
     """Threads, memory and convolution algorithms; deterministic ones, so that a resumed run is the same, bit
-    for bit."""
-    if (count := threads(config.threads, local_world())) is not None:
-        torch.set_num_threads(count)
+    for bit. How many threads there are where other programs hold so much of the cores that these are fewer
+    than otherwise, else 0."""
+    held = 0.0 if config.threads or local_world() > 1 else SINCE_START.held()
+    count = set_threads(config.threads, held)
     keep_freed_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    return count if held and count != threads(0) else 0
+
+
+def set_threads(wanted: int, held: float = 0.0) -> int:
+    """As cores.threads says; how many there are then."""
+    if (count := threads(wanted, local_world(), held=held)) is not None:
+        torch.set_num_threads(count)
+    return torch.get_num_threads()
+
+
+def about_threads(count: int) -> str | None:
+    """What a person is told where `prepare_backends` took fewer."""
+    cores = usable_cores()
+    mend = f"threads={cores} takes all"
+    return f"Other programs hold the cores: {count} of {cores} threads; {mend}" if count else None
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>

@@ -17,6 +17,7 @@ from solvers.run.memory import Rehearsal
 from solvers.run.parts import Parts
 from solvers.run.precision import name_of, trained_in
 from solvers.run.reporter import Reporter
+from solvers.run.setup import set_threads
 
 
 class Stepping:
@@ -35,6 +36,7 @@ class Stepping:
     average: Translator | None  # of training.ema
     optimizers: dict[str, torch.optim.Optimizer]
     in_parts: Parts | Rehearsal | None = None  # while an iteration's batch is taken in parts
+    fewer_threads: int  # than there are cores, since others hold these; 0: as the config says
 
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, in the memory format and with the compilation that the config asks
@@ -59,8 +61,23 @@ class Stepping:
 
     @property
     def settled(self) -> Config:
-        """The config with what auto came to mean for its precision, as it is kept."""
-        return self.config.model_copy(update={"precision": name_of(self.precision)})
+        """The config with what it left open, precision and threads, as these came to be: so it is kept."""
+        found: dict[str, Any] = {"precision": name_of(self.precision)}
+        return self.config.model_copy(
+            update=found | ({"threads": self.fewer_threads} if self.fewer_threads else {})
+        )
+
+    def keep_threads(self, state: dict[str, Any]) -> None:
+        """Where the config leaves their number open, take as many as a checkpoint was trained with, whatever
+        others hold now: sums over more parts are rounded otherwise."""
+        config = state.get("config")
+        before = config.get("threads") if isinstance(config, dict) else None
+        if self.config.threads or not isinstance(before, int) or not 0 <= before <= 1024:
+            return
+        count = set_threads(before)
+        if before != self.fewer_threads:
+            self.reporter.say(f"Threads: {count}, as the checkpoint was trained; threads=... changes it")
+        self.fewer_threads = before
 
     def keep_precision(self, state: dict[str, Any]) -> None:
         """Where the config leaves the precision open, go on in the one that a checkpoint was trained in."""
