@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LENGTHS = (  # keys of training that are iterations, or lists of such
     *("milestones", "inter_exact_iters", "anneal_iters", "inter_anneal_iters", "mixture_start"),
     "validation_freq",
-    "lambda_cls_iters",
 )
 COUNTS = {
     "print_freq": 50,

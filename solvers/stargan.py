@@ -60,11 +60,9 @@ class StarGANSolver(Solver):
 
     def train_step(self, batch: Batch, iteration: int) -> dict[str, Tensor]:
         """Only every `n_critic`-th iteration has the generator's losses."""
-        t = self.training
-        self.lambda_cls = t.lambda_cls_start if iteration <= t.lambda_cls_iters else t.lambda_cls
         images, have = self.examples(batch)
         want = have[torch.randperm(len(have)).to(have.device)]
-        taught = iteration % t.n_critic == 0
+        taught = iteration % self.training.n_critic == 0
         with torch.set_grad_enabled(taught), self.autocast():
             made = self.model.G(images, want)
         losses = self.teach_discriminator(images, made.detach(), have)
@@ -82,6 +80,7 @@ class StarGANSolver(Solver):
 
     def teach_discriminator(self, images: Tensor, made: Tensor, have: Tensor) -> dict[str, Tensor]:
         """One step of it on real images, which have the attributes `have`, and made ones."""
+        t = self.training
         with self.autocast():
             real, logits = self.model.D(torch.cat((images, made)))
         terms = {
@@ -90,7 +89,7 @@ class StarGANSolver(Solver):
             "dis_cls": self.classification(logits[: len(images)], have),
             "gradient_penalty": gradient_penalty(self.realness, images, made),
         }
-        weights = {"dis_cls": self.lambda_cls, "gradient_penalty": self.training.lambda_gp}
+        weights = {"dis_cls": t.lambda_cls, "gradient_penalty": t.lambda_gp}
         total = sum(weights.get(name, 1.0) * term for name, term in terms.items())
         self.update(total, "D")
         return {"dis": total, **terms}
@@ -104,6 +103,7 @@ class StarGANSolver(Solver):
     def teach_generator(self, images: Tensor, made: Tensor, have: Tensor, want: Tensor) -> dict[str, Tensor]:
         """One step of it by the images that it made, which shall have the attributes `want`; the
         discriminator lets gradients through and keeps none."""
+        t = self.training
         with frozen(self.model.D), self.autocast():
             real, logits = self.model.D(made)
             back = self.model.G(made, have)
@@ -112,7 +112,7 @@ class StarGANSolver(Solver):
             "cls": self.classification(logits, want),
             "rec": F.l1_loss(back, images),
         }
-        total = terms["adv"] + self.lambda_cls * terms["cls"] + self.training.lambda_rec * terms["rec"]
+        total = terms["adv"] + t.lambda_cls * terms["cls"] + t.lambda_rec * terms["rec"]
         self.update(total, "G")
         return {"total": total, **terms}
 

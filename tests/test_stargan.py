@@ -9,7 +9,6 @@ from attribute_toys import attribute_solver, domain_solver, three_kinds
 from conftest import same_tensors
 from drit_toys import hold_still, tensors, toy_batch
 
-from configs.load import ConfigError
 from dataloader.domains import attribute_vectors
 from models.blocks import append
 from models.stargan import Discriminator, DomainStarGAN, Generator, Residual, StarGAN, likeliest
@@ -64,21 +63,6 @@ def plain_classification(logits: torch.Tensor, truth: torch.Tensor, exclusive: b
         return -(logits.softmax(1).log() * truth).sum(1).mean()
     p = 1 / (1 + torch.exp(-logits))
     return -(truth * p.log() + (1 - truth) * (1 - p).log()).sum() / len(truth)
-
-
-def test_classification_weighs_otherwise_at_the_start():
-    training = {"lambda_cls": 0.25, "lambda_cls_start": 4.0, "lambda_cls_iters": 3, "n_critic": 1}
-    training |= {"lambda_rec": 7.0, "lambda_gp": 3.0}
-    solver = attribute_solver("StarGAN", training=training)
-    batch = toy_batch(solver, 4)
-    for iteration, weight in ((1, 4.0), (3, 4.0), (4, 0.25), (2, 4.0)):  # a function of the iteration alone
-        found = {name: loss.item() for name, loss in solver.train_step(batch, iteration).items()}
-        rest = found["dis_real"] + found["dis_fake"] + 3 * found["gradient_penalty"]
-        assert found["dis"] == pytest.approx(rest + weight * found["dis_cls"], rel=1e-5)
-        rest = found["adv"] + 7 * found["rec"]
-        assert found["total"] == pytest.approx(rest + weight * found["cls"], rel=1e-5)
-    with pytest.raises(ConfigError, match="lambda_cls_start and lambda_cls_iters, both or neither"):
-        attribute_solver("StarGAN", training={"lambda_cls_iters": 3})
 
 
 @pytest.mark.parametrize("kind", ["attributes", "exclusive", "domains"])

@@ -1,10 +1,10 @@
 """StarGAN's keys (arXiv 1711.09020)."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from configs.keys.common import Config, Count, Iterations, MultiplesOf4, Network, Training, Weight, Whole
+from configs.keys.common import Config, Count, MultiplesOf4, Network, Training, Weight, Whole
 
 
 class StarGANTraining(Training):
@@ -25,22 +25,10 @@ class StarGANTraining(Training):
     """The discriminator's learning rate, times lr."""
     lambda_cls: Weight = 1.0
     """Of the attributes' classification, in both networks' losses."""
-    lambda_cls_start: Weight | None = None
-    """Ours. lambda_cls in the first lambda_cls_iters iterations; null: as later, as published. Narrow
-    networks that begin with a small one may learn a texture that the classifier takes for an attribute, and
-    keep it; with a large one they find the attribute, and a small one later gives the rest back."""
-    lambda_cls_iters: Iterations = 0
-    """Ours. How long lambda_cls_start lasts."""
     lambda_rec: Weight = 10.0
     """Of the L1 error of an image that is given other attributes and then its own again."""
     lambda_gp: Weight = 10.0
     """Of the gradient penalty (WGAN-GP)."""
-
-    @model_validator(mode="after")
-    def _start_has_a_length(self) -> Self:
-        if (self.lambda_cls_start is None) != (self.lambda_cls_iters == 0):
-            raise ValueError("lambda_cls_start and lambda_cls_iters, both or neither")
-        return self
 
 
 class StarGANNetwork(Network):
