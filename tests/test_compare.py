@@ -15,6 +15,7 @@ from conftest import ROOT
 
 import main
 from configs.load import load_config
+from solvers.commands.compare import differences, read_run
 from solvers.visualization.published import FACTS, Published
 
 PROTOCOL = {
@@ -55,6 +56,17 @@ def runs(finished_run, tmp_path):
 def compare(capsys, *words) -> tuple[int, str]:
     status = main.main(["compare", *map(str, words)])
     return status, capsys.readouterr().err
+
+
+def test_a_seed_by_which_numbers_were_drawn_is_no_difference_and_their_count_is(runs):
+    for folder, kid in zip(runs, ({"subsets": 20, "seed": 0}, {"subsets": 20, "seed": 1}, {"subsets": 9})):
+        path = folder / "results/metrics.json"
+        metrics = json.loads(path.read_text())
+        metrics["protocol"]["families"] = {"realism": {"kid": kid}}
+        path.write_text(json.dumps(metrics))
+    one, two, fewer = map(read_run, runs[:3])
+    assert differences(one, two) == []
+    assert differences(one, fewer) == ['realism, kid: {"subsets": 9}, not {"subsets": 20}']
 
 
 def test_seeds_are_gathered_and_differences_said(capsys, runs, tmp_path, monkeypatch):

@@ -266,8 +266,13 @@ def measured(one: Run, families: set[str]) -> dict[str, str]:
     found["checkpoint"] = str((one.protocol.get("checkpoint") or {}).get("chosen"))
     for family in sorted(families):
         about = one.protocol["families"][family] or {}
-        found |= {f"{family}, {key}": json.dumps(value) for key, value in about.items()}
+        found |= {f"{family}, {key}": json.dumps(seedless(value)) for key, value in about.items()}
     return found
+
+
+def seedless(value: Any) -> Any:
+    """Without the seed that a family drew by, which is the run's."""
+    return {key: each for key, each in value.items() if key != "seed"} if isinstance(value, dict) else value
 
 
 def markdown(groups: list[Group], rows: list[dict[str, Any]], notes: list[str]) -> str:
