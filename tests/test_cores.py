@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, write_config
 
 import main
+from configs.load import validate
 from solvers.run import cores, setup
 from solvers.run.cores import SPIN, Load, bound_waiting, quotas_of, threads, usable_cores
 
@@ -173,6 +174,22 @@ def test_threads_are_as_many_as_cores_that_others_leave(tmp_path, monkeypatch):
     held = {0: 4, 0.4: 4, 0.6: 3, 2.4: 2, 3.9: 1, 9: 1}
     assert {much: threads(0, root=root, held=much) for much in held} == held
     assert threads(3, root=root, held=3.9) == 3  # who says how many gets them
+
+
+@pytest.mark.parametrize("given, held, left", [(None, 1.9, 1), (None, 0.1, 0), ("1", 1.9, 0), ("2", 1.9, 0)])
+def test_who_sets_the_number_in_the_environment_is_told_of_no_others(
+    given, held, left, monkeypatch, experiment
+):
+    """OMP_NUM_THREADS has decided then."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    now = [int(given or 2)]
+    monkeypatch.setattr(setup.torch, "set_num_threads", lambda count: now.append(count))
+    monkeypatch.setattr(setup.torch, "get_num_threads", lambda: now[-1])
+    monkeypatch.setattr(cores, "usable_cores", lambda root=None: 2)
+    monkeypatch.setattr(cores.SINCE_START, "held", lambda: held)
+    assert setup.prepare_backends(validate({**experiment, "threads": 0}, "tiny")) == left
 
 
 def test_a_run_keeps_its_number_of_threads_whatever_others_hold_later(

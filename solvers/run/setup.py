@@ -33,11 +33,11 @@ def prepare_backends(config: Config) -> int:
     for bit. How many threads there are where other programs hold so much of the cores that these are fewer
     than otherwise, else 0."""
     held = 0.0 if config.threads or local_world() > 1 else SINCE_START.held()
-    count = set_threads(config.threads, held)
+    count, all_cores = set_threads(config.threads, held), threads(config.threads, local_world())
     keep_freed_memory()
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
-    return count if held and count != threads(0) else 0
+    return count if all_cores is not None and count < all_cores else 0
 
 
 def set_threads(wanted: int, held: float = 0.0) -> int:
@@ -49,9 +49,10 @@ def set_threads(wanted: int, held: float = 0.0) -> int:
 
 def about_threads(count: int) -> str | None:
     """What a person is told where `prepare_backends` took fewer."""
+    if not count:
+        return None
     cores = usable_cores()
-    mend = f"threads={cores} takes all"
-    return f"Other programs hold the cores: {count} of {cores} threads; {mend}" if count else None
+    return f"Other programs hold the cores: {count} of {cores} threads; threads={cores} takes all"
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>

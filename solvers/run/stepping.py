@@ -68,11 +68,12 @@ class Stepping:
         )
 
     def keep_threads(self, state: dict[str, Any]) -> None:
-        """Where the config leaves their number open, take as many as a checkpoint was trained with, whatever
-        others hold now: sums over more parts are rounded otherwise."""
+        """Where the config leaves their number open, one process takes as many as a checkpoint was trained
+        with, whatever others hold now: sums over more parts are rounded otherwise."""
         config = state.get("config")
         before = config.get("threads") if isinstance(config, dict) else None
-        if self.config.threads or not isinstance(before, int) or not 0 <= before <= 1024:
+        known = isinstance(before, int) and 0 <= before <= 1024
+        if self.config.threads or self.world > 1 or not known:
             return
         count = set_threads(before)
         if before != self.fewer_threads:
