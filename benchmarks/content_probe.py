@@ -6,7 +6,6 @@ the one place in the middle of the content map. Accuracies on the other images; 
 of domains. Keys are `content_probe/RUN/whole`, `/few` and `/place`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.figures import add_json, check_json, write_json
+from benchmarks.figures import check_json, parser_of, write_json
 from configs.load import ConfigError, load_config
 from dataloader.domains import count_of, in_batches, one_domain
 from dataloader.packed import DataError
@@ -61,11 +60,8 @@ def probes(contents: np.ndarray) -> dict[str, float]:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run folder")
-    add_json(parser)
     options = parser.parse_args(arguments)
     check_json(options.json)
     values = {}

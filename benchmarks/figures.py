@@ -1,10 +1,17 @@
-"""The `--json FILE` that every benchmark takes."""
+"""The command line that benchmarks share, and the `--json FILE` that every one takes."""
 
 import argparse
 import json
 from pathlib import Path
 
 from dataloader.packed import DataError
+
+
+def parser_of(doc: str) -> argparse.ArgumentParser:
+    """With a module's own words under --help, and --json."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_json(parser)
+    return parser
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:

@@ -103,12 +103,15 @@ def machine(device: torch.device) -> str:
     """The processor in words, as figures are to be read beside it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    found = platform.processor() or platform.machine()
+    return f"{processor()}, {torch.get_num_threads()} threads"
+
+
+def processor() -> str:
+    """Its name."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [x.partition(":")[2].strip() for x in info.read_text().splitlines() if "model name" in x]
-        found = names[0] if names else found
-    return f"{found}, {torch.get_num_threads()} threads"
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def header(device: torch.device, arguments: list[str]) -> str:

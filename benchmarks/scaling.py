@@ -26,7 +26,7 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import limits
-from benchmarks.figures import add_json, check_json, write_json
+from benchmarks.figures import check_json, parser_of, write_json
 from benchmarks.noise import CASES, make_solver, noise_batch
 from benchmarks.train_step import chosen
 from dataloader import DataError
@@ -137,10 +137,7 @@ def numbers(text: str) -> list[int]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_json(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the figures there")
     parser.add_argument("--models", default="iiae", metavar="A,B", help=f"of {', '.join(CASES)}")
     parser.add_argument("--resolutions", type=numbers, default=[32, 64, 128, 256], metavar="N,N")

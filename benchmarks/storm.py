@@ -12,7 +12,6 @@ next run begins. In the last line is how many kills fell into which work. `storm
 Ends with status 1 where anything differs.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -34,7 +33,7 @@ if not __package__:  # run as a script: its own folder is no place to import fro
 import torch
 
 import main as program
-from benchmarks.figures import add_json, check_json, write_json
+from benchmarks.figures import check_json, parser_of, write_json
 from dataloader import DataError
 from dataloader.preprocessing import run as run_main
 from solvers.run.checkpoint import load_checkpoint
@@ -58,10 +57,7 @@ LATER = 0.5  # the same of other work
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_json(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=34, help="of each config")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS))

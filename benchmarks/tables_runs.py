@@ -5,7 +5,6 @@ with or left as it is, as what lies there says.
 import ctypes
 import json
 import os
-import platform
 import shlex
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from configs.keys.common import Config
 from configs.load import ConfigError, load_config
 from dataloader.packed import DataError
 from solvers.commands.compare import settings
+from solvers.run.cores import usable_cores
 from solvers.run.folder import RunError, RunFolder, write_whole
 from solvers.run.lock import RunLock
 
@@ -106,15 +106,10 @@ def machine() -> str:
     """The processor, the cores that this process may use, and PyTorch's version."""
     import torch
 
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    processor = next(named, platform.processor() or platform.machine())
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from benchmarks.limits import processor
+
     graphics = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{processor}, {cores} cores{graphics}, PyTorch {torch.__version__}"
+    return f"{processor()}, {usable_cores()} cores{graphics}, PyTorch {torch.__version__}"
 
 
 # --- What there is to run

@@ -26,7 +26,7 @@ if not __package__:  # run as a script: its own folder is no place to import fro
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import limits, plain
-from benchmarks.figures import add_json, check_json, write_json
+from benchmarks.figures import check_json, parser_of, write_json
 from benchmarks.noise import CASES, Case, make_solver, noise_batch
 from dataloader import DataError
 from dataloader.dataset import Batch
@@ -206,10 +206,7 @@ def steps_of(text: str | None) -> list[Row]:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_json(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--models", default="", metavar="A,B", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--rounds", type=int, help="that are counted; default: 5, on a GPU 20")
     parser.add_argument("--resolution", type=int, help="in place of the published one")

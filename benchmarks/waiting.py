@@ -21,7 +21,7 @@ from statistics import median
 if not __package__:  # run as a script: its own folder is no place to import from, the one above is
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from benchmarks.figures import add_json, check_json, write_json
+from benchmarks.figures import check_json, parser_of, write_json
 from dataloader import DataError
 from dataloader.preprocessing import run as run_main
 from solvers.run.cores import SPIN, WAITING
@@ -38,10 +38,7 @@ WARM = 5  # iterations that are not counted
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_json(parser)
+    parser = parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)

@@ -2,13 +2,15 @@
 density estimation: Ghosh, Sajjadi, Vergari, Black, Schoelkopf, ICLR 2020, arXiv 1903.12436)."""
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture  # takes time to load, which few runs need
 
 MOST = 20  # components that the Bayesian information criterion (BIC) chooses among
 PATIENCE = 4  # the search ends when so many numbers in a row are no better than an earlier one
@@ -54,7 +56,7 @@ def fit_mixture(codes: np.ndarray, shape: tuple[int, ...], components: int | Non
     return Mixture(best.weights_ / best.weights_.sum(), best.means_ * scale + centre, factors, shape)
 
 
-def search(codes: np.ndarray, most: int, seed: int) -> GaussianMixture:
+def search(codes: np.ndarray, most: int, seed: int) -> "GaussianMixture":
     """The mixture of the least BIC, from 1 component up."""
     best, least, worse = None, np.inf, 0
     for number in range(1, most + 1):
@@ -69,15 +71,20 @@ def search(codes: np.ndarray, most: int, seed: int) -> GaussianMixture:
     return best
 
 
-def fitted(codes: np.ndarray, components: int, seed: int) -> GaussianMixture:
+def fitted(codes: np.ndarray, components: int, seed: int) -> "GaussianMixture":
     """Where rounding leaves a covariance without a factor, more is added to variances."""
-    options = {"n_init": STARTS, "random_state": seed % 2**32}
-    for smallest in (SMALLEST, 1e-4, 1e-2):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+    from sklearn.mixture import GaussianMixture
+
+    def fit(smallest: float) -> GaussianMixture:
+        return GaussianMixture(components, reg_covar=smallest, n_init=STARTS, random_state=seed % 2**32).fit(
+            codes
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for smallest in (SMALLEST, 1e-4):
             try:
-                return GaussianMixture(components, reg_covar=smallest, **options).fit(codes)
+                return fit(smallest)
             except ValueError:
-                if smallest == 1e-2:
-                    raise
-    raise AssertionError
+                continue
+        return fit(1e-2)

@@ -68,8 +68,8 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def save_png(picture: np.ndarray, path: Path) -> None:
-    """Write a picture whole or not at all. It is packed as tightly as is quick: grids of enlarged pixels take
-    a thirtieth of the time that the tightest packing takes, and at most 5 % more room."""
+    """Write a picture whole or not at all. It is packed as tightly as is quick: the tightest takes up to
+    thirty times as long, and saves at most 5 %."""
     with whole(path, path.with_suffix(".part"), durable=False) as part:
         Image.fromarray(picture).save(part, format="PNG", compress_level=4)
 
