@@ -65,9 +65,13 @@ def plain_classification(logits: torch.Tensor, truth: torch.Tensor, exclusive: b
     return -(truth * p.log() + (1 - truth) * (1 - p).log()).sum() / len(truth)
 
 
+@pytest.mark.parametrize("identity", [0, 20])
 @pytest.mark.parametrize("kind", ["attributes", "exclusive", "domains"])
-def test_losses_and_both_players_gradients_equal_a_plain_rebuild(kind, float64, monkeypatch, tmp_path):
-    training = {"lambda_cls": 1.5, "lambda_rec": 7.0, "lambda_gp": 3.0, "batch_size": 2}
+def test_losses_and_both_players_gradients_equal_a_plain_rebuild(
+    kind, identity, float64, monkeypatch, tmp_path
+):
+    weights = {"lambda_cls": 1.5, "lambda_rec": 7.0, "lambda_gp": 3.0, "lambda_id": identity}
+    training = {**weights, "batch_size": 2}
     if kind == "domains":
         solver = domain_solver(three_kinds, tmp_path, training=training)
     else:
@@ -86,6 +90,8 @@ def test_losses_and_both_players_gradients_equal_a_plain_rebuild(kind, float64, 
     torch.manual_seed(1)
     want = have[torch.randperm(len(have))]
     assert (want != have).any() and torch.equal(want.sum(0), have.sum(0))
+    if identity:
+        want = torch.stack([have[n] if n % 4 == 0 else row for n, row in enumerate(want)])
 
     made = plain_generator(g, x, want, 1)
     on_real, logits = plain_judge(d, x, 4)
@@ -99,6 +105,10 @@ def test_losses_and_both_players_gradients_equal_a_plain_rebuild(kind, float64, 
     gen = {"adv": -on_made.mean(), "cls": plain_classification(logits, want, alone)}
     gen["rec"] = (plain_generator(g, made, have, 1) - x).abs().mean()
     gen["total"] = gen["adv"] + 1.5 * gen["cls"] + 7 * gen["rec"]
+    if identity:
+        own = range(0, len(x), 4)
+        gen["identity"] = torch.stack([(made[n] - x[n]).abs().mean() for n in own]).mean()
+        gen["total"] = gen["total"] + 20 * gen["identity"]
     wanted = {name: loss.item() for name, loss in (dis | gen).items()}
     assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(wanted, rel=1e-9)
     for weights, loss in ((d, dis["dis"]), (g, gen["total"])):

@@ -27,6 +27,10 @@ class StarGANTraining(Training):
     """Of the attributes' classification, in both networks' losses."""
     lambda_rec: Weight = 10.0
     """Of the L1 error of an image that is given other attributes and then its own again."""
+    lambda_id: Weight = 0.0
+    """Ours. Of the L1 error of images that are asked for what they have: above 0, every fourth of a batch is.
+    Shapes are then learned where they can be seen, before and while attributes change. 0, as published: other
+    attributes for all."""
     lambda_gp: Weight = 10.0
     """Of the gradient penalty (WGAN-GP)."""
 
