@@ -60,12 +60,19 @@ class MixturePrior(nn.Module):
 
     The means start apart, drawn from N(0, I), and the variances at 1: components that start alike would be
     taught alike and stay so.
+
+    With `follows` the prior learns without gradients, by `follow`, and p(y) with it (`weights` [K], uniform
+    at first), from images of one domain alone, whose number is `guide`.
     """
 
-    def __init__(self, num_classes: int, gaussian_size: int):
+    def __init__(self, num_classes: int, gaussian_size: int, follows: bool = False):
         super().__init__()
         self.means = nn.Parameter(torch.randn(num_classes, gaussian_size))
         self.logvars = nn.Parameter(torch.zeros(num_classes, gaussian_size))
+        self.follows = follows
+        if follows:
+            self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes))
+            self.register_buffer("guide", torch.tensor(0))
 
     def forward(self) -> Gaussian:
         """Mean and logvar [K, D], logvar clamped on both sides: no component may shrink onto one code."""
@@ -78,6 +85,29 @@ class MixturePrior(nn.Module):
         self.logvars.zero_()
 
     @torch.no_grad()
+    def offsets(self, posterior: MixturePosterior, counted: Tensor) -> Tensor:
+        """By component, added up over the images that `counted` [B] marks by 1: their number, their codes'
+        offsets from its mean, and the squares of these with the codes' own variances: [K, 1 + 2 D]."""
+        share = (counted[:, None] * posterior.probabilities)[:, :, None]
+        away = posterior.means - self.means
+        square = away.square() + posterior.logvars.exp()
+        return (share * torch.cat((torch.ones_like(away[..., :1]), away, square), dim=2)).sum(dim=0)
+
+    @torch.no_grad()
+    def follow(self, offsets: Tensor, rate: float) -> None:
+        """A step of online expectation maximisation (Cappe, Moulines 2009, arXiv 0712.4273): move each mean
+        and variance to those of a batch's codes, and p(y) to the shares of its images, by `rate` of the way
+        where a component has its even share of the batch. The end of that way is where, for an encoder as it
+        is, gaussian_loss of these images is least."""
+        count, away, square = offsets.split((1, *2 * [self.means.shape[1]]), dim=1)
+        images, some = count.sum().clamp(min=1), count.clamp(min=1e-6)
+        step = (rate * len(count) * count / images).clamp(max=1)
+        variance = self().logvar.exp()
+        self.logvars.copy_(torch.lerp(variance, square / some, step).log())
+        self.means.add_(step * away / some)
+        self.weights.add_(rate * (count[:, 0] - count.sum() * self.weights) / images)
+
+    @torch.no_grad()
     def sample(
         self, count: int, generator: torch.Generator | None = None, component: int | None = None
     ) -> Tensor:
@@ -87,7 +117,10 @@ class MixturePrior(nn.Module):
         kinds, size = self.means.shape
         if component is not None and not 0 <= component < kinds:
             raise ValueError(f"component {component} of a mixture of {kinds}, counted from 0")
-        y = torch.randint(kinds, (count,), generator=generator)
+        if self.follows:
+            y = torch.multinomial(self.weights.cpu(), count, True, generator=generator)
+        else:
+            y = torch.randint(kinds, (count,), generator=generator)
         noise = torch.randn(count, size, generator=generator).to(self.means.device)
         y = (y if component is None else torch.full_like(y, component)).to(self.means.device)
         mean, logvar = self()

@@ -19,8 +19,8 @@ class GMVAEDRIT(MDMM):
 
     `num_classes`: the mixture's components. `use_adain`: the generator's residual blocks are normalised by
     the attribute (AdaIN). `double_layer`: two convolutions in each of its upsamplings. The posterior is a
-    mixture whatever `concat` is. `temperature` and `hard` are those of the Gumbel-softmax that draws y in
-    training.
+    mixture whatever `concat` is. `follows`: how the prior learns (MixturePrior). `temperature` and `hard` are
+    those of the Gumbel-softmax that draws y in training.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class GMVAEDRIT(MDMM):
         double_layer: bool = False,
         hard: bool = False,
         upsampling: str = "transposed",
+        follows: bool = False,
     ):
         self.components = num_classes
         self.use_adain, self.double_layer = use_adain, double_layer
@@ -52,7 +53,7 @@ class GMVAEDRIT(MDMM):
             init_std,
             upsampling,
         )
-        self.prior = MixturePrior(num_classes, attribute_dim)
+        self.prior = MixturePrior(num_classes, attribute_dim, follows)
         self.temperature, self.hard = 1.0, hard
 
     def make_attribute_encoder(self, concat: bool, width: int) -> nn.Module:
@@ -77,9 +78,11 @@ class GMVAEDRIT(MDMM):
         self.enc_a.head.forget_components()
 
     def hold_mixture(self, still: bool) -> None:
-        """Whether components learn to differ from one another."""
-        for parameter in (*self.prior.parameters(), *self.enc_a.head.of_components()):
+        """Whether components learn to differ from one another. A prior that `follows` never has gradients."""
+        for parameter in self.enc_a.head.of_components():
             parameter.requires_grad_(not still)
+        for parameter in self.prior.parameters():
+            parameter.requires_grad_(not still and not self.prior.follows)
 
     def component_probabilities(self, image: Tensor, domain: int | Tensor) -> Tensor:
         """q(y|x): [B, components]."""

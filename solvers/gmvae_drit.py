@@ -10,11 +10,12 @@ from torch import Tensor
 
 from configs.keys.gmvae_drit import GMVAEDRITTraining
 from dataloader.dataset import Batch
-from models.gmvae import categorical_loss, gaussian_loss, reconstruction_loss
+from models.gmvae import MixturePosterior, categorical_loss, gaussian_loss, reconstruction_loss
 from models.gmvae_drit import GMVAEDRIT
 from solvers.drit import Made
 from solvers.mdmm import MDMMSolver
 from solvers.mixture import place_components
+from solvers.run.distributed import gather
 from solvers.visualization.grids import save_png
 from solvers.visualization.plots import loss_curves
 
@@ -25,7 +26,8 @@ class GMVAEDRITSolver(MDMMSolver):
     image's values, for DRIT's own terms are means over pixels. The authors' code has the first term alone, at
     weight 1 per image: w_categ 0, w_rec 0, bound_scale "image".
 
-    The mixture is a network of its own, `prior`, which learns from the bound alone.
+    The mixture is a network of its own, `prior`, which learns from the bound alone, or with `prior_moments`
+    from the codes that the bound has shaped.
     """
 
     model: GMVAEDRIT
@@ -47,6 +49,7 @@ class GMVAEDRITSolver(MDMMSolver):
             "use_adain": net.use_adain,
             "double_layer": net.double_layer_ReLUINSConvTranspose,
             "hard": self.training.hard_gumbel,
+            "follows": self.training.prior_moments > 0,
         }
 
     def rate_scale(self, name: str) -> float:
@@ -84,9 +87,17 @@ class GMVAEDRITSolver(MDMMSolver):
     def teach_generator(self, images: Sequence[Tensor], domains: Any, made: Made) -> dict[str, Tensor]:
         """As ever; with the temperature and the share of images that each component has, for the curves."""
         losses = super().teach_generator(images, domains, made)
+        if self.placed and self.training.prior_moments:
+            self.follow_codes(made.posteriors, domains)
         shares = torch.cat([posterior.probabilities.detach() for posterior in made.posteriors]).mean(dim=0)
         losses["temperature"] = torch.full_like(losses["total"], self.model.temperature)
         return losses | {f"component_{number}": share for number, share in enumerate(shares)}
+
+    def follow_codes(self, posteriors: Sequence[MixturePosterior], domains: Sequence[Tensor]) -> None:
+        """Move the prior towards the codes of this iteration's images, of all processes."""
+        prior = self.model.prior
+        seen = [prior.offsets(posterior, side == prior.guide) for posterior, side in zip(posteriors, domains)]
+        prior.follow(gather(sum(seen)[None]).sum(dim=0), self.training.prior_moments)
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:
         if self.training.plot_losses and self.run is not None:

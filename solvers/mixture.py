@@ -37,6 +37,10 @@ def place_components(model: GMVAEDRIT, dataset: Dataset, seed: int, device: torc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         cluster = mixture.fit_predict(means)
+    if model.prior.follows:
+        model.prior.guide.fill_(guide)
+        model.prior.weights.zero_()
+        model.prior.weights[:kinds] = torch.from_numpy(mixture.weights_)
     for number in range(kinds):
         mine = variances[cluster == number] if (cluster == number).any() else variances
         spread_out = mixture.covariances_[number] + mine.mean(axis=0)

@@ -5,12 +5,13 @@ import copy
 import numpy as np
 import pytest
 import torch
+from conftest import same_tensors
 from drit_toys import check_resumes, toy_batch, toy_solver
 from sklearn.metrics import normalized_mutual_info_score
 from torch import nn
 
 from dataloader.unpaired import Unpaired
-from models.gmvae import MixtureHead
+from models.gmvae import MixtureHead, MixturePosterior, MixturePrior, gaussian_loss
 from models.gmvae_drit import GMVAEDRIT
 from solvers.mixture import place_components
 
@@ -151,8 +152,8 @@ def test_with_no_start_the_mixture_learns_from_the_first_iteration():
     assert not torch.equal(solver.model.prior.means, before)
 
 
-@pytest.mark.parametrize("stop", [2, 3, 5])
-def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop):
+@pytest.mark.parametrize(("stop", "moments"), [(2, 0), (3, 0), (5, 0), (3, 0.1), (5, 0.1)])
+def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop, moments):
     options = {"batch_size": 2, "sample_freq": 100, "print_freq": 100}
 
     def make(name, **more):
@@ -160,7 +161,93 @@ def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop):
             "GMVAE-DRIT",
             network=NETWORK,
             run_dir=str(tmp_path / name),
-            training={**options, "mixture_start": 3, **more},
+            training={**options, "mixture_start": 3, "prior_moments": moments, **more},
         )
 
     check_resumes(make, tmp_path, stop, 6)
+
+
+# The prior that follows codes
+
+
+def posterior_of(images: int, components: int = 3, size: int = 4) -> MixturePosterior:
+    torch.manual_seed(2)
+    logits = 2 * torch.randn(images, components)
+    means = torch.randn(images, components, size) + 3 * torch.randn(components, size)
+    return MixturePosterior(logits, means, torch.randn(images, components, size) - 1)
+
+
+def test_a_prior_that_follows_ends_where_the_gaussian_term_is_least_and_at_the_shares_of_components():
+    posterior, everyone = posterior_of(40), torch.ones(40)
+    prior = MixturePrior(3, 4, follows=True)
+    for _ in range(400):
+        prior.follow(prior.offsets(posterior, everyone), 0.1)
+    q = posterior.probabilities.double().numpy()
+    assert prior.weights.numpy() == pytest.approx(q.mean(axis=0), rel=1e-4)
+    means, variances = posterior.means.double().numpy(), posterior.logvars.double().exp().numpy()
+    for k in range(3):
+        mean = np.average(means[:, k], axis=0, weights=q[:, k])
+        variance = np.average(variances[:, k] + (means[:, k] - mean) ** 2, axis=0, weights=q[:, k])
+        assert prior.means[k].detach().numpy() == pytest.approx(mean, abs=1e-4)
+        assert prior().logvar[k].exp().detach().numpy() == pytest.approx(variance, rel=1e-3)
+    slopes = torch.autograd.grad(gaussian_loss(posterior, prior()), [prior.means, prior.logvars])
+    away = MixturePrior(3, 4)
+    steep = torch.autograd.grad(gaussian_loss(posterior, away()), [away.means, away.logvars])
+    assert all(s.abs().max() < 1e-3 * t.abs().max() for s, t in zip(slopes, steep))
+
+
+def test_what_is_followed_adds_up_over_processes_and_without_images_nothing_moves():
+    posterior, prior = posterior_of(8), MixturePrior(3, 4, follows=True)
+    first = MixturePosterior(*(values[:3] for values in posterior[:3]))
+    rest = MixturePosterior(*(values[3:] for values in posterior[:3]))
+    parts = prior.offsets(first, torch.ones(3)) + prior.offsets(rest, torch.tensor([1.0, 0, 1, 1, 0]))
+    assert torch.allclose(parts, prior.offsets(posterior, torch.tensor([1.0, 1, 1, 1, 0, 1, 1, 0])))
+    before = {name: values.clone() for name, values in prior.state_dict().items()}
+    prior.follow(prior.offsets(posterior, torch.zeros(8)), 0.5)
+    for name, values in prior.state_dict().items():
+        assert torch.allclose(values, before[name]), name
+
+
+def test_random_styles_come_from_components_as_often_as_images_do():
+    prior = MixturePrior(3, 2, follows=True)
+    prior.weights.copy_(torch.tensor([0.7, 0.0, 0.3]))
+    with torch.no_grad():
+        prior.means.copy_(torch.tensor([[0.0, 0], [50, 0], [0, 50]]))
+    found = torch.cdist(prior.sample(4000, torch.Generator().manual_seed(0)), prior.means).argmin(dim=1)
+    shares = found.bincount(minlength=3) / 4000
+    assert shares.tolist() == pytest.approx([0.7, 0, 0.3], abs=0.03)
+    assert (prior.sample(5, component=1)[:, 0] > 40).all()
+
+
+def test_a_prior_that_follows_begins_at_the_clusters_of_the_domain_that_varies(coloured):
+    model, dataset, _ = coloured
+    model.prior = MixturePrior(3, 4, follows=True)
+    model.become_one_gaussian()
+    place_components(model, dataset, 0, torch.device("cpu"))
+    assert int(model.prior.guide) == 1
+    assert sorted(model.prior.weights.tolist()) == pytest.approx([1 / 6, 1 / 3, 1 / 2], abs=0.01)
+
+
+@pytest.mark.parametrize("guide", [0, 1])
+def test_the_prior_follows_images_of_its_domain_alone_and_has_no_gradient(guide):
+    solver = gm_solver(start=1, prior_moments=0.2)
+    prior = solver.model.prior
+    for iteration in (1, 2):
+        solver.set_time(iteration)
+        solver.train_step(toy_batch(solver), iteration)
+    prior.guide.fill_(guide)
+    wanted = copy.deepcopy(prior)
+    seen = []
+    solver.follow_codes = lambda posteriors, domains: seen.append((posteriors, domains))
+    solver.train_step(toy_batch(solver), 3)
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in prior.parameters())
+    assert same_tensors(wanted.state_dict(), prior.state_dict())
+    posteriors, domains = seen[0]
+    logits, means, logvars = (torch.cat([one[n] for one in posteriors]) for n in range(3))
+    mine = torch.cat(tuple(domains)) == guide
+    assert mine.any() and not mine.all()
+    of_guide = MixturePosterior(logits[mine], means[mine], logvars[mine])
+    wanted.follow(wanted.offsets(of_guide, torch.ones(len(of_guide.logits))), 0.2)
+    type(solver).follow_codes(solver, posteriors, domains)
+    for found, right in zip(prior.state_dict().values(), wanted.state_dict().values()):
+        assert torch.allclose(found, right, atol=1e-6)

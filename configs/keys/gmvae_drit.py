@@ -6,8 +6,8 @@ to 108 x 108, as configs/gmvae_drit_apple2orange.json and those that extend it d
 w_categ and w_rec and uses none of them: its Gaussian term has weight 1 for each image, beside DRIT's own.
 
 Meant is the bound of a Gaussian mixture VAE with these three weights, and that is what is here. Ours are
-bound_scale, by which the bound's weights are divided by default, prior_lr_scale, mixture_start and
-w_gauss_mixture. What a config makes different from the authors' code is in its run's config.json.
+bound_scale, by which the bound's weights are divided by default, prior_lr_scale, prior_moments, mixture_start
+and w_gauss_mixture. What a config makes different from the authors' code is in its run's config.json.
 """
 
 from typing import Annotated, ClassVar, Literal, Self
@@ -58,6 +58,12 @@ class GMVAEDRITTraining(MDMMTraining):
     """Ours. Iterations with one Gaussian N(0, I) for a prior, after which the mixture's components are put
     where the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from
     the start, as published, in which one component often takes all images."""
+    prior_moments: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Ours. Above 0, from mixture_start on the mixture's means and variances no longer learn by gradient:
+    they follow those of the codes, by this share of the way an iteration, and so does p(y), which random
+    styles are then drawn by (online expectation maximisation). The codes are those of one domain, whose
+    styles vary most: where images of another have little style of their own, all of them lie in one
+    component, and it would come to lie between theirs and its own."""
     w_gauss_mixture: Weight | None = None
     """Ours. w_gauss from mixture_start on; null: as before. Once the components lie at the codes, codes are
     drawn back to no other place, so it takes more to keep them there, where random styles are drawn."""
@@ -99,11 +105,14 @@ class GMVAEDRITConfig(MDMMConfig):
             "training.w_gauss, w_categ, w_rec: in the authors' code the Gaussian term has weight 1 and is all"
             " there is of the bound": weights != (1, 0, 0),
             "training.mixture_start: until then the prior is one Gaussian": t.mixture_start > 0,
+            "training.prior_moments: the prior and p(y) follow the codes": t.prior_moments > 0,
         }
         return [*(words for words, true in found.items() if true), *super().differences()]
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
+        if self.training.prior_moments and not self.training.mixture_start:
+            raise ValueError("training.prior_moments above 0 only with training.mixture_start above 0")
         height, width = self.size
         given, values = self.network.x_dim, 3 * height * width
         if given not in (None, values):
