@@ -237,8 +237,8 @@ def test_every_number_says_what_it_means_and_what_chance_would_be(digits_folder)
 
 @pytest.mark.parametrize("name", ["digits", "modes"])
 def test_numbers_are_those_of_the_golden_files(name, tmp_path, digits_folder):
-    """Runs whose numbers an earlier commit wrote; a number that changes is a change of what it means. On other
-    kinds of processors rounding grows in training: there they are nearly the same (measured: 0.006)."""
+    """Runs whose numbers an earlier commit wrote; a number that changes is a change of what it means. On
+    other kinds of processors rounding grows in training: there they are nearly the same (measured: 0.006)."""
     golden = json.loads((ROOT / f"tests/golden/{name}.json").read_text())
     folder = digits_folder if name == "digits" else tmp_path / "modes"
     golden["config"]["test"] |= {"extractors": [], "classifier_iterations": 2}
