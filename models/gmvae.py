@@ -61,18 +61,23 @@ class MixturePrior(nn.Module):
     The means start apart, drawn from N(0, I), and the variances at 1: components that start alike would be
     taught alike and stay so.
 
-    With `follows` the prior learns without gradients, by `follow`, and p(y) with it (`weights` [K], uniform
-    at first), from images of one domain alone, whose number is `guide`.
+    With `followed` domains the prior also keeps the moments of their codes by component (`code_means`,
+    `code_variances` [domains, K, D]) and how many of their images each has (`shares` [domains, K]), which
+    `follow` brings up to date and random styles may be drawn from. What else weighs on codes than p(z|y),
+    above all what they must tell the decoder, keeps them off its means.
     """
 
-    def __init__(self, num_classes: int, gaussian_size: int, follows: bool = False):
+    def __init__(self, num_classes: int, gaussian_size: int, followed: int = 0):
         super().__init__()
         self.means = nn.Parameter(torch.randn(num_classes, gaussian_size))
         self.logvars = nn.Parameter(torch.zeros(num_classes, gaussian_size))
-        self.follows = follows
-        if follows:
-            self.register_buffer("weights", torch.full((num_classes,), 1 / num_classes))
-            self.register_buffer("guide", torch.tensor(0))
+        self.followed = followed
+        if followed:
+            shape = followed, num_classes, gaussian_size
+            self.register_buffer("code_means", torch.zeros(shape))
+            self.register_buffer("code_variances", torch.ones(shape))
+            self.register_buffer("shares", torch.ones(shape[:2]))
+            self.begin_to_follow()
 
     def forward(self) -> Gaussian:
         """Mean and logvar [K, D], logvar clamped on both sides: no component may shrink onto one code."""
@@ -83,46 +88,64 @@ class MixturePrior(nn.Module):
         """Make every component N(0, I): together one Gaussian."""
         self.means.zero_()
         self.logvars.zero_()
+        self.begin_to_follow()
 
     @torch.no_grad()
-    def offsets(self, posterior: MixturePosterior, counted: Tensor) -> Tensor:
-        """By component, added up over the images that `counted` [B] marks by 1: their number, their codes'
-        offsets from its mean, and the squares of these with the codes' own variances: [K, 1 + 2 D]."""
-        share = (counted[:, None] * posterior.probabilities)[:, :, None]
-        away = posterior.means - self.means
+    def begin_to_follow(self) -> None:
+        """Take p(z|y) and an even p(y) for what is known of the codes."""
+        if self.followed:
+            mean, logvar = self()
+            self.code_means.copy_(mean)
+            self.code_variances.copy_(logvar.exp())
+            self.shares.fill_(1 / len(self.means))
+
+    @torch.no_grad()
+    def offsets(self, posterior: MixturePosterior, domain: Tensor) -> Tensor:
+        """Of the images of each followed domain, added up by component: their number, their codes' offsets
+        from its mean there, and the squares of these with the codes' own variances: [domains, K, 1 + 2 D].
+        `domain` [B] says whose an image is."""
+        mine = domain == torch.arange(self.followed, device=domain.device)[:, None]  # [domains, B]
+        share = (mine[:, :, None] * posterior.probabilities)[..., None]
+        away = posterior.means - self.code_means[:, None]
         square = away.square() + posterior.logvars.exp()
-        return (share * torch.cat((torch.ones_like(away[..., :1]), away, square), dim=2)).sum(dim=0)
+        return (share * torch.cat((torch.ones_like(away[..., :1]), away, square), dim=3)).sum(dim=1)
 
     @torch.no_grad()
     def follow(self, offsets: Tensor, rate: float) -> None:
-        """A step of online expectation maximisation (Cappe, Moulines 2009, arXiv 0712.4273): move each mean
-        and variance to those of a batch's codes, and p(y) to the shares of its images, by `rate` of the way
-        where a component has its even share of the batch. The end of that way is where, for an encoder as it
-        is, gaussian_loss of these images is least."""
-        count, away, square = offsets.split((1, *2 * [self.means.shape[1]]), dim=1)
-        images, some = count.sum().clamp(min=1), count.clamp(min=1e-6)
-        step = (rate * len(count) * count / images).clamp(max=1)
-        variance = self().logvar.exp()
-        self.logvars.copy_(torch.lerp(variance, square / some, step).log())
-        self.means.add_(step * away / some)
-        self.weights.add_(rate * (count[:, 0] - count.sum() * self.weights) / images)
+        """A step of online expectation maximisation (Cappe, Moulines 2009, arXiv 0712.4273): move means,
+        variances and shares to those of a batch, by `rate` of the way where a component has its even share
+        of a domain's images, and by more or less where it has more or fewer."""
+        count, away, square = offsets.split((1, *2 * [self.means.shape[1]]), dim=2)
+        images, some = count.sum(dim=1, keepdim=True).clamp(min=1), count.clamp(min=1e-6)
+        step = (rate * count.shape[1] * count / images).clamp(max=1)
+        self.code_variances.lerp_(square / some, step)
+        self.code_means.add_(step * away / some)
+        have = count.sum(dim=1)  # none, where no image of the domain was there: then nothing moves
+        self.shares.add_(rate * (count[..., 0] - have * self.shares) / images[..., 0])
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator | None = None, component: int | None = None
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        component: int | None = None,
+        domain: int | None = None,
     ) -> Tensor:
         """`count` draws of z [count, D] from the mixture, or from one `component`, on the prior's device;
-        drawn on the CPU, so that one seed gives the same everywhere. ValueError where there is no such
+        drawn on the CPU, so that one seed gives the same everywhere. With a followed `domain`, from Gaussians
+        of the moments of its codes, as often as its images are in each. ValueError where there is no such
         component."""
         kinds, size = self.means.shape
         if component is not None and not 0 <= component < kinds:
             raise ValueError(f"component {component} of a mixture of {kinds}, counted from 0")
-        if self.follows:
-            y = torch.multinomial(self.weights.cpu(), count, True, generator=generator)
-        else:
+        if domain is None:
             y = torch.randint(kinds, (count,), generator=generator)
+        else:
+            y = torch.multinomial(self.shares[domain].cpu(), count, True, generator=generator)
         noise = torch.randn(count, size, generator=generator).to(self.means.device)
         y = (y if component is None else torch.full_like(y, component)).to(self.means.device)
+        if domain is not None:
+            return self.code_means[domain, y] + self.code_variances[domain, y].sqrt() * noise
         mean, logvar = self()
         return mean[y] + torch.exp(0.5 * logvar[y]) * noise
 

@@ -19,8 +19,8 @@ class GMVAEDRIT(MDMM):
 
     `num_classes`: the mixture's components. `use_adain`: the generator's residual blocks are normalised by
     the attribute (AdaIN). `double_layer`: two convolutions in each of its upsamplings. The posterior is a
-    mixture whatever `concat` is. `follows`: how the prior learns (MixturePrior). `temperature` and `hard` are
-    those of the Gumbel-softmax that draws y in training.
+    mixture whatever `concat` is. `follow_codes`: random styles come from moments of a domain's codes
+    (MixturePrior). `temperature` and `hard` are those of the Gumbel-softmax that draws y in training.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GMVAEDRIT(MDMM):
         double_layer: bool = False,
         hard: bool = False,
         upsampling: str = "transposed",
-        follows: bool = False,
+        follow_codes: bool = False,
     ):
         self.components = num_classes
         self.use_adain, self.double_layer = use_adain, double_layer
@@ -53,7 +53,7 @@ class GMVAEDRIT(MDMM):
             init_std,
             upsampling,
         )
-        self.prior = MixturePrior(num_classes, attribute_dim, follows)
+        self.prior = MixturePrior(num_classes, attribute_dim, len(domains) if follow_codes else 0)
         self.temperature, self.hard = 1.0, hard
 
     def make_attribute_encoder(self, concat: bool, width: int) -> nn.Module:
@@ -78,11 +78,9 @@ class GMVAEDRIT(MDMM):
         self.enc_a.head.forget_components()
 
     def hold_mixture(self, still: bool) -> None:
-        """Whether components learn to differ from one another. A prior that `follows` never has gradients."""
-        for parameter in self.enc_a.head.of_components():
+        """Whether components learn to differ from one another."""
+        for parameter in (*self.prior.parameters(), *self.enc_a.head.of_components()):
             parameter.requires_grad_(not still)
-        for parameter in self.prior.parameters():
-            parameter.requires_grad_(not still and not self.prior.follows)
 
     def component_probabilities(self, image: Tensor, domain: int | Tensor) -> Tensor:
         """q(y|x): [B, components]."""
@@ -99,9 +97,10 @@ class GMVAEDRIT(MDMM):
         generator: torch.Generator | None = None,
         component: int | None = None,
     ) -> Tensor:
-        """Draws from the learned mixture, the same for every domain, or from one of its components:
-        [count, attribute_dim]. They carry no gradient: the prior learns from encoded images alone."""
-        return self.prior.sample(count, generator, component)
+        """Draws from the learned mixture, the same for every domain, or from one of its components, or with
+        `follow_codes` from where the domain's codes lie: [count, attribute_dim]. They carry no gradient: the
+        prior learns from encoded images alone."""
+        return self.prior.sample(count, generator, component, domain if self.prior.followed else None)
 
 
 class MixtureAttributeEncoder(nn.Module):

@@ -26,13 +26,13 @@ class GMVAEDRITSolver(MDMMSolver):
     image's values, for DRIT's own terms are means over pixels. The authors' code has the first term alone, at
     weight 1 per image: w_categ 0, w_rec 0, bound_scale "image".
 
-    The mixture is a network of its own, `prior`, which learns from the bound alone, or with `prior_moments`
-    from the codes that the bound has shaped.
+    The mixture is a network of its own, `prior`, which learns from the bound alone.
     """
 
     model: GMVAEDRIT
     model_class = GMVAEDRIT
     placed = False  # whether this iteration is after mixture_start
+    following = False  # whether the moments of codes are kept
     parts = ("enc_c", "enc_a", "gen", "prior")
 
     def build(self) -> None:
@@ -49,7 +49,7 @@ class GMVAEDRITSolver(MDMMSolver):
             "use_adain": net.use_adain,
             "double_layer": net.double_layer_ReLUINSConvTranspose,
             "hard": self.training.hard_gumbel,
-            "follows": self.training.prior_moments > 0,
+            "follow_codes": self.training.prior_moments > 0,
         }
 
     def rate_scale(self, name: str) -> float:
@@ -67,6 +67,7 @@ class GMVAEDRITSolver(MDMMSolver):
         self.model.temperature = gumbel_temperature(self.training, iteration, len(self.train_set))
         self.model.hold_mixture(iteration <= start)
         self.placed = bool(start) and iteration > start
+        self.following = self.training.prior_moments > 0 and iteration > start
         if start and iteration == start + 1 and self.begins:
             place_components(self.model, self.train_set, self.config.seed, self.device)
         return super().train_step(batch, iteration)
@@ -87,16 +88,20 @@ class GMVAEDRITSolver(MDMMSolver):
     def teach_generator(self, images: Sequence[Tensor], domains: Any, made: Made) -> dict[str, Tensor]:
         """As ever; with the temperature and the share of images that each component has, for the curves."""
         losses = super().teach_generator(images, domains, made)
-        if self.placed and self.training.prior_moments:
+        if self.following:
             self.follow_codes(made.posteriors, domains)
         shares = torch.cat([posterior.probabilities.detach() for posterior in made.posteriors]).mean(dim=0)
         losses["temperature"] = torch.full_like(losses["total"], self.model.temperature)
         return losses | {f"component_{number}": share for number, share in enumerate(shares)}
 
+    def draws(self, count: int) -> list[Tensor]:
+        """From p(z|y), also where test mode's random styles come from moments of codes."""
+        return [self.model.prior.sample(count) for _ in range(1 if self.training.no_ms else 2)]
+
     def follow_codes(self, posteriors: Sequence[MixturePosterior], domains: Sequence[Tensor]) -> None:
-        """Move the prior towards the codes of this iteration's images, of all processes."""
+        """Bring the moments of codes up to date by this iteration's images, of all processes."""
         prior = self.model.prior
-        seen = [prior.offsets(posterior, side == prior.guide) for posterior, side in zip(posteriors, domains)]
+        seen = [prior.offsets(posterior, side) for posterior, side in zip(posteriors, domains)]
         prior.follow(gather(sum(seen)[None]).sum(dim=0), self.training.prior_moments)
 
     def save_samples(self, fixed: Batch, iteration: int) -> None:

@@ -37,15 +37,12 @@ def place_components(model: GMVAEDRIT, dataset: Dataset, seed: int, device: torc
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         cluster = mixture.fit_predict(means)
-    if model.prior.follows:
-        model.prior.guide.fill_(guide)
-        model.prior.weights.zero_()
-        model.prior.weights[:kinds] = torch.from_numpy(mixture.weights_)
     for number in range(kinds):
         mine = variances[cluster == number] if (cluster == number).any() else variances
         spread_out = mixture.covariances_[number] + mine.mean(axis=0)
         model.prior.means[number] = torch.from_numpy(mixture.means_[number])
         model.prior.logvars[number] = torch.from_numpy(np.log(spread_out))
+    model.prior.begin_to_follow()
     features = np.concatenate([of_domain for of_domain, _, _ in found])
     known = np.concatenate([mixture.predict(of_domain) for _, of_domain, _ in found])
     shift, scale = features.mean(axis=0), features.std(axis=0) + DEAD

@@ -48,7 +48,6 @@ def test_the_defaults_are_the_published_ones():
         ({"network": {"attribute_dim": 8}}, "network.attribute_dim: got 8; allowed: null"),
         ({"network": {"num_classes": 0}}, "num_classes: got 0; allowed: at least 1"),
         ({"training": {"rec_type": "l1"}}, 'rec_type: got "l1"; allowed: "bce" or "mse"'),
-        ({"training": {"prior_moments": 0.1}}, "prior_moments above 0 only with training.mixture_start"),
         ({"use_cpu": 1, "device": "cuda"}, "use_cpu 1 only with device auto or cpu"),
     ],
 )

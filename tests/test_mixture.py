@@ -167,7 +167,7 @@ def test_a_run_stopped_about_the_start_goes_on_bit_for_bit(tmp_path, stop, momen
     check_resumes(make, tmp_path, stop, 6)
 
 
-# The prior that follows codes
+# Moments of codes
 
 
 def posterior_of(images: int, components: int = 3, size: int = 4) -> MixturePosterior:
@@ -177,77 +177,102 @@ def posterior_of(images: int, components: int = 3, size: int = 4) -> MixturePost
     return MixturePosterior(logits, means, torch.randn(images, components, size) - 1)
 
 
-def test_a_prior_that_follows_ends_where_the_gaussian_term_is_least_and_at_the_shares_of_components():
-    posterior, everyone = posterior_of(40), torch.ones(40)
-    prior = MixturePrior(3, 4, follows=True)
+def some_of(posterior: MixturePosterior, which: torch.Tensor) -> MixturePosterior:
+    return MixturePosterior(*(values[which] for values in posterior[:3]))
+
+
+def test_what_follows_codes_ends_where_the_gaussian_term_is_least_for_each_domain():
+    posterior, domain = posterior_of(60), torch.arange(60) % 3
+    prior = MixturePrior(3, 4, followed=2)  # and of a third domain's images nothing is kept
     for _ in range(400):
-        prior.follow(prior.offsets(posterior, everyone), 0.1)
-    q = posterior.probabilities.double().numpy()
-    assert prior.weights.numpy() == pytest.approx(q.mean(axis=0), rel=1e-4)
-    means, variances = posterior.means.double().numpy(), posterior.logvars.double().exp().numpy()
-    for k in range(3):
-        mean = np.average(means[:, k], axis=0, weights=q[:, k])
-        variance = np.average(variances[:, k] + (means[:, k] - mean) ** 2, axis=0, weights=q[:, k])
-        assert prior.means[k].detach().numpy() == pytest.approx(mean, abs=1e-4)
-        assert prior().logvar[k].exp().detach().numpy() == pytest.approx(variance, rel=1e-3)
-    slopes = torch.autograd.grad(gaussian_loss(posterior, prior()), [prior.means, prior.logvars])
-    away = MixturePrior(3, 4)
-    steep = torch.autograd.grad(gaussian_loss(posterior, away()), [away.means, away.logvars])
-    assert all(s.abs().max() < 1e-3 * t.abs().max() for s, t in zip(slopes, steep))
+        prior.follow(prior.offsets(posterior, domain), 0.1)
+    for number in range(2):
+        mine = some_of(posterior, domain == number)
+        q = mine.probabilities.double().numpy()
+        means, variances = mine.means.double().numpy(), mine.logvars.double().exp().numpy()
+        assert prior.shares[number].numpy() == pytest.approx(q.mean(axis=0), rel=1e-4)
+        for k in range(3):
+            mean = np.average(means[:, k], axis=0, weights=q[:, k])
+            variance = np.average(variances[:, k] + (means[:, k] - mean) ** 2, axis=0, weights=q[:, k])
+            assert prior.code_means[number, k].numpy() == pytest.approx(mean, abs=1e-4)
+            assert prior.code_variances[number, k].numpy() == pytest.approx(variance, rel=1e-3)
+        best, other = MixturePrior(3, 4), MixturePrior(3, 4)
+        with torch.no_grad():
+            best.means.copy_(prior.code_means[number])
+            best.logvars.copy_(prior.code_variances[number].log())
+        slopes, steep = (
+            torch.autograd.grad(gaussian_loss(mine, one()), [one.means, one.logvars]) for one in (best, other)
+        )
+        assert all(a.abs().max() < 1e-3 * b.abs().max() for a, b in zip(slopes, steep))
 
 
 def test_what_is_followed_adds_up_over_processes_and_without_images_nothing_moves():
-    posterior, prior = posterior_of(8), MixturePrior(3, 4, follows=True)
-    first = MixturePosterior(*(values[:3] for values in posterior[:3]))
-    rest = MixturePosterior(*(values[3:] for values in posterior[:3]))
-    parts = prior.offsets(first, torch.ones(3)) + prior.offsets(rest, torch.tensor([1.0, 0, 1, 1, 0]))
-    assert torch.allclose(parts, prior.offsets(posterior, torch.tensor([1.0, 1, 1, 1, 0, 1, 1, 0])))
-    before = {name: values.clone() for name, values in prior.state_dict().items()}
+    posterior, domain = posterior_of(8), torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
+    prior = MixturePrior(3, 4, followed=2)
+    parts = [prior.offsets(some_of(posterior, part), domain[part]) for part in torch.arange(8).split(3)]
+    assert torch.allclose(sum(parts), prior.offsets(posterior, domain), atol=1e-5)
+    before = copy.deepcopy(prior.state_dict())
     prior.follow(prior.offsets(posterior, torch.zeros(8)), 0.5)
-    for name, values in prior.state_dict().items():
-        assert torch.allclose(values, before[name]), name
+    after = prior.state_dict()
+    for name in ("code_means", "code_variances", "shares"):
+        assert torch.equal(after[name][1], before[name][1]) and not torch.equal(
+            after[name][0], before[name][0]
+        )
 
 
-def test_random_styles_come_from_components_as_often_as_images_do():
-    prior = MixturePrior(3, 2, follows=True)
-    prior.weights.copy_(torch.tensor([0.7, 0.0, 0.3]))
-    with torch.no_grad():
-        prior.means.copy_(torch.tensor([[0.0, 0], [50, 0], [0, 50]]))
-    found = torch.cdist(prior.sample(4000, torch.Generator().manual_seed(0)), prior.means).argmin(dim=1)
+def test_random_styles_have_the_moments_of_their_domains_codes_and_come_as_often():
+    prior = MixturePrior(3, 2, followed=2)
+    prior.code_means.copy_(torch.tensor([[[0.0, 0], [50, 0], [0, 50]], [[9.0, 9], [9, 9], [9, 9]]]))
+    prior.code_variances[0, 2] = 4
+    prior.shares[0] = torch.tensor([0.7, 0.0, 0.3])
+    drawn = prior.sample(4000, torch.Generator().manual_seed(0), domain=0)
+    found = torch.cdist(drawn, prior.code_means[0]).argmin(dim=1)
     shares = found.bincount(minlength=3) / 4000
     assert shares.tolist() == pytest.approx([0.7, 0, 0.3], abs=0.03)
-    assert (prior.sample(5, component=1)[:, 0] > 40).all()
+    assert drawn[found == 0].std(dim=0).tolist() == pytest.approx([1, 1], abs=0.1)
+    assert drawn[found == 2].std(dim=0).tolist() == pytest.approx([2, 2], abs=0.2)
+    assert (prior.sample(5, component=1, domain=0)[:, 0] > 40).all()
+    assert prior.sample(50, domain=1).mean().item() == pytest.approx(9, abs=0.5)
+    assert prior.sample(50).abs().max() < 8  # p(z|y) itself
 
 
-def test_a_prior_that_follows_begins_at_the_clusters_of_the_domain_that_varies(coloured):
-    model, dataset, _ = coloured
-    model.prior = MixturePrior(3, 4, follows=True)
-    model.become_one_gaussian()
-    place_components(model, dataset, 0, torch.device("cpu"))
-    assert int(model.prior.guide) == 1
-    assert sorted(model.prior.weights.tolist()) == pytest.approx([1 / 6, 1 / 3, 1 / 2], abs=0.01)
+def test_moments_of_codes_change_nothing_in_training():
+    states = {}
+    for rate in (0, 0.3):
+        torch.manual_seed(3)
+        solver = gm_solver(start=2, prior_moments=rate)
+        batch = toy_batch(solver)
+        for iteration in (1, 2, 3, 4):
+            torch.manual_seed(iteration)
+            solver.set_time(iteration)
+            solver.train_step(batch, iteration)
+        states[rate] = solver.model.state_dict()
+    extra = {name for name in states[0.3] if name not in states[0]}
+    assert extra == {"prior.code_means", "prior.code_variances", "prior.shares"}
+    assert same_tensors({name: states[0.3][name] for name in states[0]}, states[0])
+    even = torch.full((2, 3), 1 / 3)
+    assert not torch.equal(states[0.3]["prior.shares"], even)
+    drawn = solver.model.sample_style(500, 1, component=0)
+    assert drawn.mean(dim=0).detach().tolist() == pytest.approx(
+        states[0.3]["prior.code_means"][1, 0].tolist(), abs=0.5
+    )
 
 
-@pytest.mark.parametrize("guide", [0, 1])
-def test_the_prior_follows_images_of_its_domain_alone_and_has_no_gradient(guide):
-    solver = gm_solver(start=1, prior_moments=0.2)
-    prior = solver.model.prior
+def test_until_components_are_placed_moments_are_those_of_one_gaussian_and_then_begin_at_the_components():
+    solver = gm_solver(start=2, prior_moments=0.1)
+    prior, kept = solver.model.prior, []
+    follow, solver.follow_codes = solver.follow_codes, lambda *given: kept.append(given)
     for iteration in (1, 2):
         solver.set_time(iteration)
         solver.train_step(toy_batch(solver), iteration)
-    prior.guide.fill_(guide)
-    wanted = copy.deepcopy(prior)
-    seen = []
-    solver.follow_codes = lambda posteriors, domains: seen.append((posteriors, domains))
+    assert not kept and not prior.code_means.any() and (prior.code_variances == 1).all()
+    solver.set_time(3)
     solver.train_step(toy_batch(solver), 3)
-    assert all(parameter.grad is None or not parameter.grad.any() for parameter in prior.parameters())
-    assert same_tensors(wanted.state_dict(), prior.state_dict())
-    posteriors, domains = seen[0]
-    logits, means, logvars = (torch.cat([one[n] for one in posteriors]) for n in range(3))
-    mine = torch.cat(tuple(domains)) == guide
-    assert mine.any() and not mine.all()
-    of_guide = MixturePosterior(logits[mine], means[mine], logvars[mine])
-    wanted.follow(wanted.offsets(of_guide, torch.ones(len(of_guide.logits))), 0.2)
-    type(solver).follow_codes(solver, posteriors, domains)
-    for found, right in zip(prior.state_dict().values(), wanted.state_dict().values()):
-        assert torch.allclose(found, right, atol=1e-6)
+    assert len(kept) == 1 and prior.code_means.any()
+    assert torch.equal(prior.code_means[0], prior.code_means[1])
+    assert torch.allclose(
+        prior.code_means[0], prior.means, atol=0.01
+    )  # which have learned for one step since
+    before = prior.code_means.clone()
+    follow(*kept[0])
+    assert not torch.equal(prior.code_means, before)

@@ -59,11 +59,10 @@ class GMVAEDRITTraining(MDMMTraining):
     where the encoded training images lie (as VaDE does, arXiv 1611.05148); 0: a mixture of random means from
     the start, as published, in which one component often takes all images."""
     prior_moments: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Ours. Above 0, from mixture_start on the mixture's means and variances no longer learn by gradient:
-    they follow those of the codes, by this share of the way an iteration, and so does p(y), which random
-    styles are then drawn by (online expectation maximisation). The codes are those of one domain, whose
-    styles vary most: where images of another have little style of their own, all of them lie in one
-    component, and it would come to lie between theirs and its own."""
+    """Ours. Above 0, random styles of a domain come from Gaussians with the moments of its codes, from each
+    as often as its images do. These follow the codes from mixture_start on, by this share of the way an
+    iteration (online expectation maximisation), and change nothing in training. 0, as published: from
+    p(z|y), off whose means codes are kept by what else weighs on them, and from each y alike."""
     w_gauss_mixture: Weight | None = None
     """Ours. w_gauss from mixture_start on; null: as before. Once the components lie at the codes, codes are
     drawn back to no other place, so it takes more to keep them there, where random styles are drawn."""
@@ -105,14 +104,12 @@ class GMVAEDRITConfig(MDMMConfig):
             "training.w_gauss, w_categ, w_rec: in the authors' code the Gaussian term has weight 1 and is all"
             " there is of the bound": weights != (1, 0, 0),
             "training.mixture_start: until then the prior is one Gaussian": t.mixture_start > 0,
-            "training.prior_moments: the prior and p(y) follow the codes": t.prior_moments > 0,
+            "training.prior_moments: random styles come from moments of codes": t.prior_moments > 0,
         }
         return [*(words for words, true in found.items() if true), *super().differences()]
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Self:
-        if self.training.prior_moments and not self.training.mixture_start:
-            raise ValueError("training.prior_moments above 0 only with training.mixture_start above 0")
         height, width = self.size
         given, values = self.network.x_dim, 3 * height * width
         if given not in (None, values):
