@@ -233,7 +233,7 @@ TABLES = {
             ),
             "Cost": COST,
         },
-        remarks=("With p(y) uniform the distance cannot be below 0.2: the frequencies are 0.35 to 0.08.",),
+        remarks=("A uniform p(y) cannot come closer than 0.2: the frequencies are 0.35 to 0.08.",),
     ),
     "apple2orange": Table(
         "Apples to oranges and back, 64 x 64: does each experiment of GMVAE-DRIT do what it is meant to?",
