@@ -270,9 +270,8 @@ def test_until_components_are_placed_moments_are_those_of_one_gaussian_and_then_
     solver.train_step(toy_batch(solver), 3)
     assert len(kept) == 1 and prior.code_means.any()
     assert torch.equal(prior.code_means[0], prior.code_means[1])
-    assert torch.allclose(
-        prior.code_means[0], prior.means, atol=0.01
-    )  # which have learned for one step since
+    learned = prior.means  # for one step since
+    assert torch.allclose(prior.code_means[0], learned, atol=0.01)
     before = prior.code_means.clone()
     follow(*kept[0])
     assert not torch.equal(prior.code_means, before)
